@@ -1,0 +1,1 @@
+# Manual pages are written by hand (mdoc); make check lints them.

@@ -1,0 +1,2 @@
+OBSERVE_SRC := $(wildcard user/observe/*.c)
+OBSERVE_OBJ := $(OBSERVE_SRC:%.c=$(O)/%.o)
