@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/*
+ * Messages between a guarded process, the broker and the command, over a SOCK_SEQPACKET Unix socket: one
+ * message, one packet, at most a few descriptors attached. All are fixed-size and host-endian (both ends
+ * run on one kernel).
+ *
+ * A guarded process reads from its socket once, at HELLO. All later answers are written into its session
+ * memory and woken by futex: the connection is inherited over fork, and two readers on one connection
+ * would steal each other's answers.
+ *
+ *   guarded → broker   HELLO   + session memfd            → WELCOME + registry memfd (read-write)
+ *                      ADOPT   + session memfd            → session->state = 1      (a forked child)
+ *                      ENROL   + descriptor of the file   → files[slot].ledger
+ *                      LEAVE                              (clean exit: everything is drained)
+ *   command → broker   LIST                               → SESSION + session memfd (read-only), …, END
+ *                      STOP                               → END                      (own uid or root)
+ */
+#ifndef SG_GUARD_PROTO_H
+#define SG_GUARD_PROTO_H
+
+#include <stdint.h>
+
+#include "guard/identity.h"
+
+#define SG_PROTO_VERSION 1
+
+enum sg_msg_kind {
+	SG_MSG_HELLO = 1,
+	SG_MSG_WELCOME,
+	SG_MSG_ADOPT,
+	SG_MSG_ENROL,
+	SG_MSG_LEAVE,
+	SG_MSG_LIST,
+	SG_MSG_SESSION,
+	SG_MSG_REGISTRY,
+	SG_MSG_END,
+	SG_MSG_STOP,
+	SG_MSG_REFUSED,
+};
+
+struct sg_msg {
+	uint32_t kind;
+	uint32_t version;
+	uint64_t nonce; /* of the session that speaks */
+	union {
+		struct {
+			uint32_t slot;
+			uint32_t mode; /* enum sg_mode wanted */
+			uint64_t max_records, max_bytes, max_delay_ns, stall_ns;
+			uint32_t on_error;
+			uint32_t pad;
+			uint64_t size; /* of the file when it was enrolled */
+			struct sg_file_id id;
+		} enrol;
+		struct {
+			uint32_t pid, uid;
+			uint32_t ended; /* the process is gone; its memory is kept for the report */
+			uint32_t role;
+			uint64_t size;
+		} session;
+		struct {
+			int32_t error; /* errno */
+			char why[100];
+		} refused;
+	};
+};
+
+#endif
