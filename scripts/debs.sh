@@ -56,14 +56,10 @@ debs_ask_depends() {
 debs_unpack() { local root=$1; shift; debs_try debs_download_all "$@" && debs_extract "$root"; }
 debs_unpack_only() { local root=$1; shift; debs_try debs_download_only "$@" && debs_extract "$root"; }
 
-# apt gets a copy of dpkg's status in which the wanted packages are not installed: then it fetches
-# them also where they are, and takes from the machine only the libraries.
+# --reinstall: fetch the wanted packages also where the machine has them; only libraries are taken from it.
 debs_download_all() {
-	local pattern
-	pattern="^Package: ($(IFS='|'; echo "$*"))$"
 	rm -f "$DEBS"/cache/archives/*.deb
-	awk -v RS= -v ORS='\n\n' -v FS='\n' -v p="$pattern" '$1 !~ p' /var/lib/dpkg/status >"$DEBS/status" || return 1
-	apt-get "${APT[@]}" -o Dir::State::status="$DEBS/status" install -y --fix-broken --download-only "$@" >>"$DEBS/log" 2>&1 </dev/null
+	apt-get "${APT[@]}" install -y --reinstall --download-only "$@" >>"$DEBS/log" 2>&1 </dev/null
 }
 
 debs_download_only() {
