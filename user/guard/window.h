@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/*
+ * The window controller: when to sync, and with whom. Pure: the time, the disk and the callers are
+ * arguments, so a simulator can drive it over any disk. Three questions:
+ *
+ *   how long may the leader of a group wait for company?     sg_window_group_wait_ns()
+ *   does grouping pay on this file system at all?            sg_window_group_choose(), _done()
+ *   when must the background sync of a window begin?         sg_window_flush()
+ *
+ * All times are ns of one monotonic clock. Nothing allocates; everything is async-signal-safe.
+ */
+#ifndef SG_GUARD_WINDOW_H
+#define SG_GUARD_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* jbd2's smoothing: t <- (sample + 3 t) / 4; the first sample (t == 0) is taken as it is. Pure. */
+uint64_t sg_window_smooth_ns(uint64_t t_ns, uint64_t sample_ns);
+
+/* ---- groups ---- */
+
+enum sg_window_choice {
+	SG_GROUP, /* share one sync; 0, so that zeroed memory is a valid start */
+	SG_BARE,  /* every caller syncs by itself; the file system groups better alone */
+};
+
+enum sg_window_phase {
+	SG_WINDOW_LONE, /* no company: nothing to choose (callers group, which costs a lone one nothing) */
+	SG_WINDOW_TRIAL,   /* the two sides are measured in turn */
+	SG_WINDOW_EXPLOIT, /* the better one runs */
+};
+
+/* What one side of the choice was seen to do. */
+struct sg_window_side {
+	uint64_t t_ns;	    /* smoothed sync time on this side */
+	uint64_t rate;	    /* completed calls per 1000 s, best round of the trial under way */
+	uint64_t ref_t_ns;  /* mean sync time when the last verdict fell; 0 none */
+	uint64_t ref_calls; /* mean concurrent callers then, × 16 */
+};
+
+/*
+ * State of one file. All zero is a valid start. Only sg_window_group_done() writes it, and its
+ * callers must be serialised (a try-lock will do: a call left out loses nothing, since the counts
+ * are cumulative). `choice` alone may be read without the lock.
+ */
+struct sg_window_group {
+	uint32_t choice;  /* enum sg_window_choice, relaxed atomic */
+	uint32_t verdict; /* the side that won the last trial */
+	uint32_t phase;	  /* enum sg_window_phase */
+	uint32_t decided; /* a verdict exists */
+	uint32_t round;	  /* of the trial: which pair of measurements */
+	uint32_t factor;  /* exploit this many window lengths before the next trial */
+	uint32_t changed; /* windows in a row that looked like another regime */
+	uint32_t windows; /* windows since the verdict */
+	uint64_t settle_until_ns;
+	uint64_t window_begin_ns; /* 0: begins with the next sync that ends after settle_until_ns */
+	uint64_t window_calls;	  /* calls_total at window_begin_ns */
+	uint64_t sum_sync_ns;	  /* of the syncs of this window */
+	uint64_t sum_callers;
+	uint64_t syncs;
+	struct sg_window_side side[2];
+};
+
+/* Begin afresh (the same as zeroing). */
+void sg_window_group_init(struct sg_window_group *g);
+
+/*
+ * What a caller that enters a sync now shall do. One relaxed load: any thread, any time, no lock.
+ */
+enum sg_window_choice sg_window_group_choose(const struct sg_window_group *g);
+
+/*
+ * How long the leader of a group may wait for company before its sync, ns: clamp(t / 2, 0,
+ * max_wait_ns), but 0 unless at least two callers arrived during the last sync (PostgreSQL's
+ * commit_delay and commit_siblings; t as in jbd2). The leader ends the wait as soon as as many as
+ * came last time are there. Reads only side[SG_GROUP].t_ns (relaxed): needs no lock.
+ */
+uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
+				 unsigned int callers_during_last_sync, uint64_t max_wait_ns);
+
+/*
+ * A kernel sync of this file ended.
+ *
+ * now_ns: when it ended. calls_total: how many guarded sync calls on this file have completed since
+ * the start, in either way, this one's included (cumulative, so that a caller who finds the lock
+ * taken may just leave). sync_ns: how long the kernel sync took. concurrent_callers: threads inside
+ * a sync call of this file when it ended, the caller included.
+ *
+ * Alternates measurements of both sides, by completed calls per second over at least 20 ms and
+ * 16 syncs, and runs the better one (3 % hysteresis). The other is tried again after 16, 32, 64 and
+ * then every 128 window lengths, so a steady load loses less than 1 % to trials; and soon
+ * when the mean sync time or the number of callers changes by more than 2 ×. A lone caller never
+ * enters it.
+ */
+void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
+			  uint64_t sync_ns, unsigned int concurrent_callers);
+
+/* ---- flushing ---- */
+
+enum sg_flush {
+	SG_FLUSH_IDLE, /* nothing is at risk: ask again after an append */
+	SG_FLUSH_WAIT, /* ask again at until_ns, or when a mark is passed, or when somebody waits */
+	SG_FLUSH_NOW,  /* begin a sync */
+	SG_FLUSH_HOLD, /* a sync is in flight, a second one gains nothing: ask again when it ends */
+};
+
+struct sg_window_flush_in {
+	uint64_t now_ns;
+	uint64_t oldest_at_risk_ns; /* when the oldest append at risk was made; 0: none is */
+	uint64_t records_at_risk;
+	uint64_t bytes_at_risk;
+	uint64_t max_delay_ns; /* the policy's bounds; a bound of 0 leaves no room: sync now */
+	uint64_t max_records;
+	uint64_t max_bytes;
+	uint64_t sync_ns_smoothed; /* sg_window_smooth_ns() of this file's syncs; 0: none yet */
+	uint64_t last_begin_ns;	   /* when the last background sync began; 0: none yet */
+	uint64_t records_per_s;	   /* arrival; 0: unknown, then judged from what is at risk */
+	uint64_t bytes_per_s;
+	unsigned int waiters; /* callers blocked until something is durable (drain, full window) */
+	unsigned int share_permille; /* target for the share of time in sync; 0: SG_WINDOW_SHARE */
+	bool sync_in_flight;
+};
+
+#define SG_WINDOW_SHARE 250 /* permille */
+
+struct sg_window_flush_out {
+	enum sg_flush what;
+	uint64_t until_ns; /* SG_FLUSH_WAIT: now_ns < until_ns <= oldest + max_delay; else 0 */
+	uint64_t
+		records_mark; /* SG_FLUSH_WAIT: ask again as soon as this much is at risk; else 0 */
+	uint64_t bytes_mark;
+};
+
+/*
+ * When must the background sync begin? No append is admitted once the oldest at risk (one whose
+ * sync is in flight included) is older than max_delay, so a sync must END before that: it begins at
+ * oldest + max_delay - clamp(3 t, max_delay / 8, max_delay / 2), not earlier, since each sync costs
+ * the same however much it carries. It begins sooner
+ *  - when a caller is blocked;
+ *  - when records or bytes pass the hard mark, where by the arrival rate the rest would fill up
+ *    during the sync (at least half and at most 7/8 of the bound);
+ *  - when they pass the soft mark, one half, if the share of time in sync stays under its target.
+ *
+ * Something at risk never gives SG_FLUSH_IDLE. Pure.
+ */
+struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in);
+
+#endif
