@@ -1,0 +1,17 @@
+# The kernel that the virtual machines boot, and the helpers that run inside. Without a network there is no
+# kernel: then the tests say that they were skipped, and why.
+VM_HELPERS   := $(O)/tests/vm/fdsh $(O)/tests/vm/logreplay
+TEST_HELPERS += $(VM_HELPERS)
+
+$(O)/tests/vm/%: $(O)/tests/vm/%.o
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $<
+
+build/kernel/version: | scripts/fetch-kernel
+	$(call say,FETCH,$(@D))scripts/fetch-kernel $(@D)
+
+.PHONY: kernel fetch-kernel-or-skip
+kernel: build/kernel/version
+fetch-kernel-or-skip:
+	@[ -e build/kernel/version ] || $(MAKE) --no-print-directory kernel || \
+		echo "no kernel: the tests in a virtual machine will be skipped"
+CHECK_DEPS += fetch-kernel-or-skip
