@@ -58,6 +58,7 @@ struct sg_ledger {
 	_Atomic uint32_t kick;	    /* futex: something to do for the flusher */
 	_Atomic uint32_t progress;  /* futex: covered moved, or poisoned, or demoted */
 	_Atomic uint32_t waiters;   /* appends and drains that wait on progress */
+	_Atomic uint32_t want_full; /* somebody called fsync, not only fdatasync */
 	_Atomic uint32_t poison_errno;
 	_Atomic uint64_t poison_at; /* value of `failures` when it was poisoned; 0 never */
 	_Atomic uint64_t poison_wall_ns;

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+#include "guard/group.h"
+
+#include <errno.h>
+
+#include "guard/clock.h"
+#include "guard/futex.h"
+
+bool sg_group_void_error(int error)
+{
+	return error == EBADF || error == EINVAL || error == EROFS || error == ENOSYS || error == EINTR;
+}
+
+/* Numbers wrap: compare by distance. */
+static bool reached(uint32_t have, uint32_t need)
+{
+	return (int32_t)(have - need) >= 0;
+}
+
+static uint32_t bit_of(uint32_t number)
+{
+	return 1u << (number % 32);
+}
+
+/* One process only: the words are private, which spares the kernel a look at the mapping. */
+static void wait_finished(struct sg_group *g, uint32_t seen, uint32_t need)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &g->finished, FUTEX_WAIT_BITSET_PRIVATE, seen, NULL, NULL, bit_of(need));
+	errno = saved;
+}
+
+static void wake_finished(struct sg_group *g, uint32_t number, int n)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &g->finished, FUTEX_WAKE_BITSET_PRIVATE, n, NULL, NULL, bit_of(number));
+	errno = saved;
+}
+
+static bool try_lead(struct sg_group *g)
+{
+	uint32_t nobody = 0;
+
+	return atomic_load_explicit(&g->lock, memory_order_relaxed) == 0 &&
+	       atomic_compare_exchange_strong(&g->lock, &nobody, 1);
+}
+
+static void note(struct sg_group *g, uint64_t now_ns, uint64_t sync_ns)
+{
+	uint32_t nobody = 0;
+
+	if (!atomic_compare_exchange_strong(&g->window_lock, &nobody, 1))
+		return;
+	sg_window_group_done(&g->window, now_ns, atomic_load_explicit(&g->calls_total, memory_order_relaxed),
+			     sync_ns, atomic_load_explicit(&g->inside, memory_order_relaxed));
+	atomic_store(&g->window_lock, 0);
+}
+
+/* Until as many callers are there as came lately, at most w: those whom the last sync served are on
+ * their way back, those who came during it are here. */
+static void gather(struct sg_group *g, uint32_t number, uint64_t max_wait_ns)
+{
+	uint32_t here = atomic_load(&g->pending[number & 1]);
+	uint32_t target = g->served_last + g->came_last, seen;
+	uint64_t wait_ns = sg_window_group_wait_ns(&g->window, g->came_last, max_wait_ns);
+	uint64_t end_ns, now_ns;
+
+	if (wait_ns == 0 || here >= target)
+		return;
+	end_ns = sg_now_ns() + wait_ns;
+	atomic_store(&g->gather_target, target);
+	for (;;) {
+		seen = atomic_load(&g->gather);
+		now_ns = sg_now_ns();
+		if (now_ns >= end_ns || atomic_load(&g->pending[number & 1]) >= target)
+			break;
+		sg_futex_wait(&g->gather, seen, end_ns - now_ns);
+	}
+	atomic_store(&g->gather_target, 0);
+}
+
+static void arrive(struct sg_group *g, uint32_t need)
+{
+	uint32_t n = atomic_fetch_add(&g->pending[need & 1], 1) + 1;
+	uint32_t target = atomic_load(&g->gather_target);
+
+	if (target && n == target) {
+		atomic_fetch_add(&g->gather, 1);
+		sg_futex_wake(&g->gather, 1);
+	}
+}
+
+static void finish(struct sg_group *g, uint32_t number, int error)
+{
+	uint32_t seen;
+
+	atomic_store(&g->result[number % SG_GROUP_RESULTS], (uint64_t)number << 32 | (uint32_t)error);
+	/* The lock first: a caller that then finds `finished` unchanged can lead, and one that slept on
+	 * the old value is woken below. A new leader may finish before us, so only ever move forward. */
+	atomic_store(&g->lock, 0);
+	seen = atomic_load(&g->finished);
+	while (!reached(seen, number) && !atomic_compare_exchange_weak(&g->finished, &seen, number))
+		;
+	wake_finished(g, number, INT_MAX);
+	wake_finished(g, number + 1, 1);
+}
+
+static int lead(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns)
+{
+	uint32_t number = atomic_load(&g->begun) + 1;
+	uint64_t t0, t1;
+	int error;
+
+	gather(g, number, max_wait_ns);
+	atomic_store(&g->begun, number);
+	g->served_last = atomic_exchange(&g->pending[number & 1], 0);
+	t0 = sg_now_ns();
+	error = issue(arg);
+	t1 = sg_now_ns();
+	g->came_last = atomic_load(&g->pending[(number + 1) & 1]);
+	atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
+	note(g, t1, t1 - t0);
+	finish(g, number, error);
+	return error;
+}
+
+/* The outcome of the sync that served a caller. Returns false when it served nobody (the leader's
+ * descriptor was bad) or is forgotten: the caller tries again. */
+static bool outcome(const struct sg_group *g, uint32_t need, uint32_t finished, int *error)
+{
+	uint64_t r = atomic_load(&g->result[need % SG_GROUP_RESULTS]);
+
+	if ((uint32_t)(r >> 32) != need) {
+		r = atomic_load(&g->result[finished % SG_GROUP_RESULTS]);
+		if ((uint32_t)(r >> 32) != finished)
+			return false;
+	}
+	*error = (int)(uint32_t)r;
+	return !sg_group_void_error(*error);
+}
+
+static int bare(struct sg_group *g, sg_group_issue issue, void *arg)
+{
+	uint64_t t0 = sg_now_ns(), t1;
+	int error = issue(arg);
+
+	t1 = sg_now_ns();
+	atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
+	note(g, t1, t1 - t0);
+	return error;
+}
+
+static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns, bool *led)
+{
+	uint32_t need = atomic_load(&g->begun) + 1, finished;
+	int error;
+
+	arrive(g, need);
+	for (;;) {
+		finished = atomic_load(&g->finished);
+		if (reached(finished, need)) {
+			if (outcome(g, need, finished, &error)) {
+				atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
+				return error;
+			}
+			need = atomic_load(&g->begun) + 1;
+			arrive(g, need);
+			continue;
+		}
+		if (!try_lead(g)) {
+			wait_finished(g, finished, need);
+			continue;
+		}
+		if (!reached(atomic_load(&g->finished), need)) {
+			*led = true;
+			return lead(g, issue, arg, max_wait_ns);
+		}
+		atomic_store(&g->lock, 0);
+		wake_finished(g, atomic_load(&g->begun) + 1, 1);
+	}
+}
+
+int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns, bool *led)
+{
+	int error;
+
+	atomic_fetch_add_explicit(&g->inside, 1, memory_order_relaxed);
+	if (sg_window_group_choose(&g->window) == SG_BARE) {
+		*led = true;
+		error = bare(g, issue, arg);
+	} else {
+		*led = false;
+		error = grouped(g, issue, arg, max_wait_ns, led);
+	}
+	atomic_fetch_sub_explicit(&g->inside, 1, memory_order_relaxed);
+	return error;
+}
+
+void sg_group_forked(struct sg_group *g)
+{
+	atomic_store(&g->lock, 0);
+	atomic_store(&g->window_lock, 0);
+	atomic_store(&g->gather_target, 0);
+	atomic_store(&g->inside, 0);
+	atomic_store(&g->pending[0], 0);
+	atomic_store(&g->pending[1], 0);
+	atomic_store(&g->finished, atomic_load(&g->begun));
+}

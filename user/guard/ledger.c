@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+#include "guard/ledger.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "guard/futex.h"
+
+void sg_registry_init(struct sg_registry *r, uint32_t broker_pid)
+{
+	r->magic = SG_REGISTRY_MAGIC;
+	r->version = SG_REGISTRY_VERSION;
+	r->size = sizeof(*r);
+	r->broker_pid = broker_pid;
+	atomic_store(&r->failures, 1); /* so that a description opened at 0 ("unknown") is before any failure */
+}
+
+int sg_registry_check(const void *mem, uint64_t size)
+{
+	const struct sg_registry *r = mem;
+
+	if (size < sizeof(*r))
+		return -EMSGSIZE;
+	if (r->magic != SG_REGISTRY_MAGIC || r->version != SG_REGISTRY_VERSION || r->size != sizeof(*r))
+		return -EPROTO;
+	return 0;
+}
+
+/* Take n of what is left under max; false when that would pass it. */
+static bool take(_Atomic uint64_t *reserved, const _Atomic uint64_t *covered, uint64_t n, uint64_t max,
+		 uint64_t *at_risk)
+{
+	uint64_t r = atomic_load(reserved);
+
+	do {
+		uint64_t c = atomic_load(covered);
+
+		*at_risk = r - c + n;
+		if (*at_risk > max)
+			return false;
+	} while (!atomic_compare_exchange_weak(reserved, &r, r + n));
+	return true;
+}
+
+static void mark_oldest(struct sg_ledger *l, uint64_t now_ns)
+{
+	uint64_t none = 0;
+
+	if (atomic_load(&l->oldest_ns) == 0)
+		atomic_compare_exchange_strong(&l->oldest_ns, &none, now_ns);
+}
+
+/* What was taken is given back: nothing may be at risk any more. */
+static void settle_oldest(struct sg_ledger *l, uint64_t since_ns)
+{
+	uint64_t seen = atomic_load(&l->oldest_ns);
+
+	if (atomic_load(&l->reserved_records) == atomic_load(&l->covered_records)) {
+		if (seen && !atomic_compare_exchange_strong(&l->oldest_ns, &seen, 0))
+			return;
+		/* Somebody may have reserved before he could see the 0. */
+		if (atomic_load(&l->reserved_records) != atomic_load(&l->covered_records))
+			mark_oldest(l, since_ns);
+		return;
+	}
+	while (seen && seen < since_ns && !atomic_compare_exchange_weak(&l->oldest_ns, &seen, since_ns))
+		;
+}
+
+int sg_ledger_reserve(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns, bool *kick)
+{
+	uint64_t oldest = atomic_load(&l->oldest_ns);
+	uint64_t records, at_risk_bytes, mark;
+
+	*kick = false;
+	if (bytes > l->max_bytes)
+		return -EFBIG;
+	if (oldest && now_ns > oldest && now_ns - oldest > l->max_delay_ns)
+		return -EAGAIN;
+	if (!take(&l->reserved_records, &l->covered_records, 1, l->max_records, &records))
+		return -EAGAIN;
+	if (!take(&l->reserved_bytes, &l->covered_bytes, bytes, l->max_bytes, &at_risk_bytes)) {
+		atomic_fetch_sub(&l->reserved_records, 1);
+		settle_oldest(l, now_ns);
+		return -EAGAIN;
+	}
+	/* Looked at again: a sync that ended since may have found nothing at risk and cleared it. */
+	if (atomic_load(&l->oldest_ns) == 0) {
+		mark_oldest(l, now_ns);
+		*kick = true;
+	}
+	/* Exactly one append crosses the mark. */
+	mark = atomic_load_explicit(&l->kick_records, memory_order_relaxed);
+	if (records == mark)
+		*kick = true;
+	mark = atomic_load_explicit(&l->kick_bytes, memory_order_relaxed);
+	if (at_risk_bytes >= mark && at_risk_bytes - bytes < mark)
+		*kick = true;
+	sg_session_max(&l->peak_records, records);
+	sg_session_max(&l->peak_bytes, at_risk_bytes);
+	return 0;
+}
+
+void sg_ledger_reserve_unbounded(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns)
+{
+	atomic_fetch_add(&l->reserved_records, 1);
+	atomic_fetch_add(&l->reserved_bytes, bytes);
+	mark_oldest(l, now_ns);
+}
+
+void sg_ledger_done(struct sg_ledger *l, uint64_t reserved, uint64_t written)
+{
+	if (written < reserved)
+		atomic_fetch_sub(&l->reserved_bytes, reserved - written);
+	if (written == 0) {
+		atomic_fetch_sub(&l->reserved_records, 1);
+		settle_oldest(l, 0);
+		sg_ledger_progress(l);
+		return;
+	}
+	/* Bytes first: a snapshot takes records first, so it never counts a record without its bytes. */
+	atomic_fetch_add(&l->done_bytes, written);
+	atomic_fetch_add(&l->done_records, 1);
+}
+
+void sg_ledger_begin(const struct sg_ledger *l, struct sg_ledger_snapshot *s, uint64_t now_ns)
+{
+	s->records = atomic_load(&l->done_records);
+	s->bytes = atomic_load(&l->done_bytes);
+	s->began_ns = now_ns;
+}
+
+static void grow_to(_Atomic uint64_t *word, uint64_t v)
+{
+	uint64_t seen = atomic_load(word);
+
+	while (seen < v && !atomic_compare_exchange_weak(word, &seen, v))
+		;
+}
+
+void sg_ledger_covered(struct sg_ledger *l, const struct sg_ledger_snapshot *s)
+{
+	uint64_t oldest = atomic_load(&l->oldest_ns);
+
+	if (oldest && s->began_ns > oldest)
+		sg_session_max(&l->peak_age_ns, s->began_ns - oldest);
+	grow_to(&l->covered_bytes, s->bytes);
+	grow_to(&l->covered_records, s->records);
+	settle_oldest(l, s->began_ns);
+	sg_ledger_progress(l);
+}
+
+void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s, _Atomic uint64_t *failures,
+		      int error, uint32_t pid, enum sg_op op, uint64_t wall_ns, bool poison)
+{
+	uint64_t covered = atomic_load(&l->covered_records);
+	uint64_t covered_bytes = atomic_load(&l->covered_bytes);
+
+	if (s->records > covered)
+		atomic_fetch_add(&l->lost_records, s->records - covered);
+	if (s->bytes > covered_bytes)
+		atomic_fetch_add(&l->lost_bytes, s->bytes - covered_bytes);
+	atomic_store(&l->poison_pid, pid);
+	atomic_store(&l->poison_op, op);
+	atomic_store(&l->poison_wall_ns, wall_ns);
+	atomic_store(&l->poison_errno, (uint32_t)error);
+	/* Poison before the bound opens up again: no append may slip in between. */
+	if (poison)
+		grow_to(&l->poison_at, atomic_fetch_add(failures, 1) + 1);
+	sg_ledger_covered(l, s);
+}
+
+void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out)
+{
+	uint64_t covered = atomic_load(&l->covered_records), covered_bytes = atomic_load(&l->covered_bytes);
+	uint64_t reserved = atomic_load(&l->reserved_records), reserved_bytes = atomic_load(&l->reserved_bytes);
+
+	/* Read one after the other while others move them: never below zero. */
+	out->records = reserved > covered ? reserved - covered : 0;
+	out->bytes = reserved_bytes > covered_bytes ? reserved_bytes - covered_bytes : 0;
+	out->oldest_ns = atomic_load(&l->oldest_ns);
+}
+
+void sg_ledger_kick(struct sg_ledger *l)
+{
+	atomic_fetch_add(&l->kick, 1);
+	sg_futex_wake(&l->kick, 1);
+}
+
+void sg_ledger_progress(struct sg_ledger *l)
+{
+	atomic_fetch_add(&l->progress, 1);
+	if (atomic_load(&l->waiters))
+		sg_futex_wake(&l->progress, INT_MAX);
+}
+
+int sg_ledger_wait(struct sg_ledger *l, uint32_t seen, uint64_t timeout_ns)
+{
+	int err;
+
+	atomic_fetch_add(&l->waiters, 1);
+	err = sg_futex_wait(&l->progress, seen, timeout_ns);
+	atomic_fetch_sub(&l->waiters, 1);
+	return err;
+}
+
+void sg_ledger_demote(struct sg_ledger *l, uint32_t mode, uint32_t flag)
+{
+	atomic_fetch_or(&l->flags, flag);
+	atomic_store(&l->mode, mode);
+	sg_ledger_progress(l);
+	sg_ledger_kick(l);
+}
