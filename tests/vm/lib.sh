@@ -49,7 +49,12 @@ vm_clean() {
 	done
 	cd /
 	for dir in $(awk '$2 ~ "^/mnt" { print $2 }' /proc/mounts | sort -r); do
-		umount "$dir" 2>/dev/null || umount -l "$dir"
+		# what was killed may need a moment to let go
+		for name in 1 2 3 4 5 6 7 8 9 10; do
+			umount "$dir" 2>/dev/null && continue 2
+			sleep 0.2
+		done
+		umount -l "$dir"
 	done
 	for name in "$VM_STATE"/*; do
 		[ ! -e "$name" ] || remove_disk "${name##*/}"
