@@ -6,7 +6,8 @@
  *   **      any bytes, '/' too; as a whole component it may also stand for no folder at all, so
  *           that a, two stars, b with slashes between them match a/b
  *   ?       one byte but '/'
- *   [a-z]   one byte of the set, [!a-z] one outside it; never '/'; ']' first is a plain byte
+ *   [a-z]   one byte of the set, [!a-z] or [^a-z] one outside it; never '/';
+ *           ']' in the first place is a plain byte
  *   \c      the byte c itself, inside a set too
  *
  * Bytes, not characters: there is no locale here. fnmatch(3) is not used: it allocates, depends on

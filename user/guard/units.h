@@ -40,8 +40,9 @@ void sg_text_str(struct sg_text *t, const char *s);
 void sg_text_mem(struct sg_text *t, const char *s, size_t n);
 
 /*
- * Appends n bytes that came from outside for a person to read: control bytes, DEL and the two
- * bytes '"' and '\' become '?', and what is longer than max bytes is cut and ends in "...".
+ * Appends n bytes that came from outside for a person to read: control characters and bytes that
+ * are not UTF-8 become '?', and what is longer than max bytes is cut (between characters) and ends
+ * in "...". So the result is safe on a terminal and valid in JSON.
  */
 void sg_text_clean(struct sg_text *t, const char *s, size_t n, size_t max);
 
@@ -76,7 +77,8 @@ const char *sg_units_bytes(char *buf, size_t size, uint64_t bytes);
 
 /*
  * Parses s[0..len) as a time: a whole number and one of ns, us, ms, s, m, min, h, d (blanks
- * between the two allowed). *ns gets nanoseconds. "0s" is 0: whether 0 makes sense is the caller's question.
+ * between the two allowed). *ns gets nanoseconds. "0s" is 0: whether 0 makes sense is the caller's
+ * question.
  *
  * Returns 0, -EINVAL (no whole number there), -EDOM (a number without a unit), -ENOTSUP (unknown
  * unit) or -ERANGE (does not fit in 64 bits); *ns is written on success only.

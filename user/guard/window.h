@@ -33,10 +33,10 @@ enum sg_window_phase {
 
 /* What one side of the choice was seen to do. */
 struct sg_window_side {
-	uint64_t t_ns;	    /* smoothed sync time on this side */
-	uint64_t rate;	    /* completed calls per 1000 s, best round of the trial under way */
-	uint64_t ref_t_ns;  /* mean sync time when the last verdict fell; 0 none */
-	uint64_t ref_calls; /* mean concurrent callers then, × 16 */
+	uint64_t t_ns;	      /* smoothed sync time on this side, relaxed atomic */
+	uint64_t rate;	      /* calls per 1000 s: the better measurement of the trial under way */
+	uint64_t ref_t_ns;    /* mean sync time when last measured in a trial */
+	uint64_t ref_callers; /* mean concurrent callers then, × 16 */
 };
 
 /*
@@ -46,17 +46,21 @@ struct sg_window_side {
  */
 struct sg_window_group {
 	uint32_t choice;  /* enum sg_window_choice, relaxed atomic */
-	uint32_t verdict; /* the side that won the last trial */
+	uint32_t verdict; /* the side that won the last trial; SG_GROUP before any */
 	uint32_t phase;	  /* enum sg_window_phase */
-	uint32_t decided; /* a verdict exists */
-	uint32_t round;	  /* of the trial: which pair of measurements */
-	uint32_t factor;  /* exploit this many window lengths before the next trial */
-	uint32_t changed; /* windows in a row that looked like another regime */
-	uint32_t windows; /* windows since the verdict */
-	uint64_t settle_until_ns;
-	uint64_t window_begin_ns; /* 0: begins with the next sync that ends after settle_until_ns */
-	uint64_t window_calls;	  /* calls_total at window_begin_ns */
-	uint64_t sum_sync_ns;	  /* of the syncs of this window */
+	uint32_t decided; /* a trial has ended with a verdict */
+	uint32_t round;	  /* of the trial: 0 and 2 measure the verdict's side, 1 and 3 the other */
+	uint32_t factor;  /* exploit this many times what the last trial cost */
+	uint32_t changed; /* measurements in a row that look like another regime */
+	uint32_t windows; /* measurements since the verdict */
+	uint64_t exploited_ns;	  /* time measured on the verdict's side since the verdict */
+	uint64_t cost_ns;	  /* time that the last trial spent on the side that lost */
+	uint64_t side_ns[2];	  /* time of the trial under way spent on each side */
+	uint64_t switched_ns;	  /* when the choice last changed */
+	uint64_t settle_until_ns; /* syncs begun under the other choice still end until then */
+	uint64_t begin_ns;	  /* of the measurement under way; 0: with the next sync to end */
+	uint64_t calls_at_begin;
+	uint64_t sum_sync_ns; /* over the syncs of this measurement */
 	uint64_t sum_callers;
 	uint64_t syncs;
 	struct sg_window_side side[2];
@@ -87,11 +91,12 @@ uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
  * taken may just leave). sync_ns: how long the kernel sync took. concurrent_callers: threads inside
  * a sync call of this file when it ended, the caller included.
  *
- * Alternates measurements of both sides, by completed calls per second over at least 20 ms and
- * 16 syncs, and runs the better one (3 % hysteresis). The other is tried again after 16, 32, 64 and
- * then every 128 window lengths, so a steady load loses less than 1 % to trials; and soon
- * when the mean sync time or the number of callers changes by more than 2 ×. A lone caller never
- * enters it.
+ * Alternates measurements of both sides, by completed calls per second over at least 20 ms, 16
+ * smoothed sync times and 16 syncs, and runs the better one (3 % hysteresis; a change of sides needs
+ * two pairs of measurements, of which the better of each side counts, so that one stall decides
+ * nothing). The other side is tried again after 16, 32, 64 and then every 128 times what the trial
+ * cost, so a steady load loses less than 1 % to trials; and soon when the mean sync time or the
+ * number of callers changes by more than 2 ×. A lone caller never enters it.
  */
 void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
 			  uint64_t sync_ns, unsigned int concurrent_callers);

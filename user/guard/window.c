@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/*
+ * DESIGN of the group trial. Whether grouping pays cannot be computed: ext4's journal groups by
+ * itself (measured 33-fold at a 13 ms sync), xfs does not, and it changes with the disk and the
+ * number of callers. So it is measured, as little as possible:
+ *
+ *   LONE ──company──► TRIAL ──verdict──► EXPLOIT ──time, or another regime──► TRIAL …
+ *     ▲                 │                   │
+ *     └─────────────────┴──── alone ────────┘
+ *
+ * A measurement begins and ends with a sync that ends, so that it holds whole groups, and leaves
+ * out the first two sync times after a change of sides, in which syncs of the other side still end.
+ */
+#include <string.h>
+
+#include "guard/window.h"
+
+#define MEASURE_MIN_NS UINT64_C(20000000) /* 20 ms */
+#define MEASURE_SYNCS  16		  /* and at least as many smoothed sync times */
+#define PAUSE_FACTOR   8   /* a measurement that takes this many times its length held a pause */
+#define COMPANY_X16    24  /* mean callers, 1.5: fewer is a lone caller */
+#define HYSTERESIS_PCT 103 /* the other side must be this much better */
+#define FACTOR_MIN     16
+#define FACTOR_MAX     128
+#define REGIME_SEEN    2 /* measurements in a row that must differ */
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t clamp_u64(uint64_t v, uint64_t lo, uint64_t hi)
+{
+	return v < lo ? lo : min_u64(v, hi);
+}
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+
+/* a × b / c, saturated; c > 0. */
+static uint64_t mul_div(uint64_t a, uint64_t b, uint64_t c)
+{
+	unsigned __int128 v = (unsigned __int128)a * b / c;
+
+	return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
+}
+
+uint64_t sg_window_smooth_ns(uint64_t t_ns, uint64_t sample_ns)
+{
+	if (!t_ns)
+		return sample_ns;
+	return t_ns - t_ns / 4 + sample_ns / 4;
+}
+
+/* ---- groups ---- */
+
+void sg_window_group_init(struct sg_window_group *g)
+{
+	memset(g, 0, sizeof(*g));
+}
+
+enum sg_window_choice sg_window_group_choose(const struct sg_window_group *g)
+{
+	return __atomic_load_n(&g->choice, __ATOMIC_RELAXED) == SG_BARE ? SG_BARE : SG_GROUP;
+}
+
+uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
+				 unsigned int callers_during_last_sync, uint64_t max_wait_ns)
+{
+	uint64_t t = __atomic_load_n(&g->side[SG_GROUP].t_ns, __ATOMIC_RELAXED);
+
+	return callers_during_last_sync < 2 ? 0 : min_u64(t / 2, max_wait_ns);
+}
+
+/* What one measurement found. */
+struct measured {
+	uint64_t elapsed_ns;
+	uint64_t rate;	      /* calls per 1000 s */
+	uint64_t t_ns;	      /* mean */
+	uint64_t callers_x16; /* mean */
+};
+
+static uint64_t measure_ns(const struct sg_window_group *g)
+{
+	uint64_t t = min_u64(g->side[g->choice].t_ns, UINT64_MAX / 64 / MEASURE_SYNCS);
+
+	return max_u64(MEASURE_MIN_NS, t * MEASURE_SYNCS);
+}
+
+static void measure_begin(struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total)
+{
+	g->begin_ns = now_ns;
+	g->calls_at_begin = calls_total;
+	g->sum_sync_ns = 0;
+	g->sum_callers = 0;
+	g->syncs = 0;
+}
+
+/* True when the measurement under way is long enough; then *m is what it found. */
+static bool measure_end(const struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
+			struct measured *m)
+{
+	uint64_t want = measure_ns(g), calls;
+
+	m->elapsed_ns = now_ns > g->begin_ns ? now_ns - g->begin_ns : 0;
+	if (m->elapsed_ns < want || (g->syncs < MEASURE_SYNCS && m->elapsed_ns < 4 * want))
+		return false;
+	calls = calls_total > g->calls_at_begin ? calls_total - g->calls_at_begin : 0;
+	m->rate = mul_div(calls, UINT64_C(1000000000000), m->elapsed_ns);
+	m->t_ns = g->sum_sync_ns / g->syncs;
+	m->callers_x16 = g->sum_callers * 16 / g->syncs;
+	return true;
+}
+
+static void choose(struct sg_window_group *g, enum sg_window_choice choice, uint64_t now_ns)
+{
+	uint64_t t = max_u64(g->side[SG_GROUP].t_ns, g->side[SG_BARE].t_ns);
+
+	if (g->choice == choice)
+		return;
+	if (g->phase == SG_WINDOW_TRIAL)
+		g->side_ns[g->choice] += now_ns - min_u64(now_ns, g->switched_ns);
+	__atomic_store_n(&g->choice, choice, __ATOMIC_RELAXED);
+	g->switched_ns = now_ns;
+	g->settle_until_ns = add_saturated(now_ns, add_saturated(t, t));
+	g->begin_ns = 0;
+}
+
+static enum sg_window_choice other(uint32_t side)
+{
+	return side == SG_GROUP ? SG_BARE : SG_GROUP;
+}
+
+/* Alone: grouping costs a lone caller nothing, and there is nothing to measure. */
+static void go_alone(struct sg_window_group *g, uint64_t now_ns)
+{
+	choose(g, SG_GROUP, now_ns);
+	g->phase = SG_WINDOW_LONE;
+}
+
+static void exploit(struct sg_window_group *g, uint64_t now_ns)
+{
+	choose(g, (enum sg_window_choice)g->verdict, now_ns);
+	g->phase = SG_WINDOW_EXPLOIT;
+	g->changed = 0;
+}
+
+static void trial_begin(struct sg_window_group *g, uint64_t now_ns)
+{
+	g->phase = SG_WINDOW_TRIAL;
+	g->round = 0;
+	g->side[SG_GROUP].rate = 0;
+	g->side[SG_BARE].rate = 0;
+	g->side_ns[SG_GROUP] = 0;
+	g->side_ns[SG_BARE] = 0;
+	g->switched_ns = now_ns;
+	choose(g, (enum sg_window_choice)g->verdict, now_ns);
+}
+
+static bool other_is_better(const struct sg_window_group *g)
+{
+	uint64_t mine = g->side[g->verdict].rate, its = g->side[other(g->verdict)].rate;
+
+	return its > mul_div(mine, HYSTERESIS_PCT, 100);
+}
+
+static void trial_end(struct sg_window_group *g, bool change, uint64_t now_ns)
+{
+	bool first = !g->decided;
+
+	if (change)
+		g->verdict = other(g->verdict);
+	choose(g, (enum sg_window_choice)g->verdict, now_ns); /* books the time of the last round */
+	g->cost_ns = max_u64(g->side_ns[other(g->verdict)], MEASURE_MIN_NS);
+	g->factor = change || first ? FACTOR_MIN : (uint32_t)min_u64(g->factor * 2, FACTOR_MAX);
+	g->decided = 1;
+	g->windows = 0;
+	g->exploited_ns = 0;
+	exploit(g, now_ns);
+}
+
+/* The rounds measure the verdict's side, the other, and both again unless the other has lost. */
+static void trial_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
+{
+	struct sg_window_side *side = &g->side[g->choice];
+
+	side->rate = max_u64(side->rate, m->rate);
+	side->ref_t_ns = m->t_ns;
+	side->ref_callers = m->callers_x16;
+	if (g->round == 3 || (g->round == 1 && g->decided && !other_is_better(g))) {
+		trial_end(g, other_is_better(g), now_ns);
+		return;
+	}
+	g->round++;
+	choose(g, other(g->choice), now_ns);
+}
+
+static bool differs(uint64_t a, uint64_t b)
+{
+	return a / 2 > b || b / 2 > a;
+}
+
+static void exploit_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
+{
+	const struct sg_window_side *side = &g->side[g->choice];
+	bool regime;
+
+	g->windows++;
+	g->exploited_ns = add_saturated(g->exploited_ns, m->elapsed_ns);
+	if (differs(m->t_ns, side->ref_t_ns) || differs(m->callers_x16, side->ref_callers))
+		g->changed++;
+	else
+		g->changed = 0;
+	/* Not sooner than FACTOR_MIN: a load that swings to and fro must not be on trial all the time. */
+	regime = g->changed >= REGIME_SEEN && g->windows >= FACTOR_MIN;
+	if (!regime && g->exploited_ns < mul_div(g->cost_ns, g->factor, 1))
+		return;
+	if (regime)
+		g->factor = FACTOR_MIN / 2; /* doubled when the verdict stands */
+	trial_begin(g, now_ns);
+	trial_step(g, m, now_ns); /* this measurement is the trial's first */
+}
+
+static void lone_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
+{
+	if (g->decided && !differs(m->callers_x16, g->side[g->verdict].ref_callers))
+		exploit(g, now_ns);
+	else
+		trial_begin(g, now_ns);
+}
+
+static void measured(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
+{
+	if (m->callers_x16 < COMPANY_X16) {
+		go_alone(g, now_ns);
+		return;
+	}
+	switch ((enum sg_window_phase)g->phase) {
+	case SG_WINDOW_LONE:
+		lone_step(g, m, now_ns);
+		break;
+	case SG_WINDOW_TRIAL:
+		trial_step(g, m, now_ns);
+		break;
+	case SG_WINDOW_EXPLOIT:
+		exploit_step(g, m, now_ns);
+		break;
+	}
+}
+
+/* A measurement that held a pause says nothing. A trial is given up, the verdict stands. */
+static void paused(struct sg_window_group *g, uint64_t now_ns)
+{
+	if (g->phase != SG_WINDOW_TRIAL)
+		return;
+	if (g->decided) {
+		g->exploited_ns = 0;
+		exploit(g, now_ns);
+	} else {
+		go_alone(g, now_ns);
+	}
+}
+
+void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
+			  uint64_t sync_ns, unsigned int concurrent_callers)
+{
+	struct sg_window_side *side = &g->side[g->choice];
+	struct measured m;
+
+	__atomic_store_n(&side->t_ns, sg_window_smooth_ns(side->t_ns, sync_ns), __ATOMIC_RELAXED);
+	if (now_ns < g->settle_until_ns)
+		return;
+	if (!g->begin_ns) {
+		measure_begin(g, now_ns, calls_total);
+		return;
+	}
+	g->sum_sync_ns = add_saturated(g->sum_sync_ns, sync_ns);
+	g->sum_callers += concurrent_callers;
+	g->syncs++;
+	if (!measure_end(g, now_ns, calls_total, &m))
+		return;
+	g->begin_ns = 0;
+	if (m.elapsed_ns > PAUSE_FACTOR * measure_ns(g))
+		paused(g, now_ns);
+	else
+		measured(g, &m, now_ns);
+	if (now_ns >= g->settle_until_ns)
+		measure_begin(g, now_ns, calls_total);
+}
+
+/* ---- flushing ---- */
+
+/* Stamped by a thread that read the clock a little later, or by a broken one: not in the future. */
+static uint64_t oldest_ns(const struct sg_window_flush_in *in)
+{
+	return min_u64(in->oldest_at_risk_ns, in->now_ns);
+}
+
+static uint64_t lead_ns(const struct sg_window_flush_in *in)
+{
+	uint64_t t3 = mul_div(in->sync_ns_smoothed, 3, 1);
+
+	return clamp_u64(t3, in->max_delay_ns / 8, in->max_delay_ns / 2);
+}
+
+static uint64_t soft_mark(uint64_t max)
+{
+	return max_u64(max / 2, 1);
+}
+
+/* Where a sync must begin so that the rest of the bound lasts until it ends. */
+static uint64_t hard_mark(const struct sg_window_flush_in *in, uint64_t at_risk, uint64_t max,
+			  uint64_t per_s)
+{
+	uint64_t age = in->now_ns - oldest_ns(in), fill;
+
+	if (!in->sync_ns_smoothed)
+		return soft_mark(max);
+	if (per_s)
+		fill = mul_div(per_s, in->sync_ns_smoothed, UINT64_C(1000000000));
+	else
+		fill = mul_div(at_risk, in->sync_ns_smoothed, max_u64(age, 1));
+	fill = add_saturated(fill, fill / 2);
+	return clamp_u64(max - min_u64(fill, max), soft_mark(max), max_u64(max - max / 8, 1));
+}
+
+/* The earliest begin that keeps the share of time in sync under its target. */
+static uint64_t pace_ns(const struct sg_window_flush_in *in)
+{
+	unsigned int share = in->share_permille ? in->share_permille : SG_WINDOW_SHARE;
+
+	return add_saturated(in->last_begin_ns, mul_div(in->sync_ns_smoothed, 1000, share));
+}
+
+static struct sg_window_flush_out flush_wait(const struct sg_window_flush_in *in, uint64_t due_ns)
+{
+	uint64_t hard_r = hard_mark(in, in->records_at_risk, in->max_records, in->records_per_s);
+	uint64_t hard_b = hard_mark(in, in->bytes_at_risk, in->max_bytes, in->bytes_per_s);
+	uint64_t soft_r = soft_mark(in->max_records), soft_b = soft_mark(in->max_bytes);
+	struct sg_window_flush_out out = { SG_FLUSH_WAIT, due_ns, soft_r, soft_b };
+
+	if (in->records_at_risk >= hard_r || in->bytes_at_risk >= hard_b)
+		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
+	if (in->records_at_risk < soft_r && in->bytes_at_risk < soft_b)
+		return out;
+	if (!in->last_begin_ns || in->now_ns >= pace_ns(in))
+		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
+	out.until_ns = min_u64(due_ns, pace_ns(in));
+	out.records_mark = hard_r;
+	out.bytes_mark = hard_b;
+	return out;
+}
+
+struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in)
+{
+	uint64_t due_ns = add_saturated(oldest_ns(in), in->max_delay_ns - lead_ns(in));
+
+	if (!in->oldest_at_risk_ns && !in->records_at_risk && !in->bytes_at_risk)
+		return (struct sg_window_flush_out){ .what = SG_FLUSH_IDLE };
+	if (in->sync_in_flight)
+		return (struct sg_window_flush_out){ .what = SG_FLUSH_HOLD };
+	if (in->waiters || !in->oldest_at_risk_ns || !in->max_delay_ns || !in->max_records ||
+	    !in->max_bytes || in->now_ns >= due_ns)
+		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
+	return flush_wait(in, due_ns);
+}
