@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+/*
+ * A sync: by the mode of its file a kernel sync of its own, a share in one, a promise inside the window,
+ * or, for a directory that did not change, nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "guard/clock.h"
+#include "guard/hist.h"
+#include "guard/process.h"
+#include "guard/sys.h"
+
+#define COMPANY_MAX_NS 10000000ull /* the longest wait for company in a group */
+#define LOOK_AGAIN_NS  100000000ull
+
+/* --- one kernel sync --- */
+
+static void sync_failed(struct sg_file *f, const struct sg_ledger_snapshot *snap, int error, enum sg_op op)
+{
+	bool poison = f->wanted != SG_MODE_OBSERVE && f->on_error == SG_ON_ERROR_POISON;
+
+	sg_count(sg_file_stats(f), SG_C_SYNC_ERRORS, 1);
+	sg_report(SG_EV_SYNC_ERROR, sg_file_index(f), error);
+	if (f->wanted == SG_MODE_OBSERVE)
+		return;
+	sg_ledger_failed(f->ledger, snap, &sg_process.registry->failures, error,
+			 (uint32_t)sg_process.pid, op, sg_wall_ns(), poison);
+	atomic_store(&sg_file_stats(f)->poison_errno, poison ? (uint32_t)error : 0);
+	atomic_store(&sg_file_stats(f)->poison_wall_ns, atomic_load(&f->ledger->poison_wall_ns));
+	if (poison)
+		sg_report(SG_EV_POISONED, sg_file_index(f), error);
+	if (f->on_error == SG_ON_ERROR_ABORT)
+		abort();
+}
+
+static void count_sync(struct sg_session_file *s, uint64_t took_ns)
+{
+	sg_count(s, SG_C_ISSUED, 1);
+	sg_count(s, SG_C_SYNC_NS, took_ns);
+	sg_session_max(&s->counter[SG_C_SYNC_MAX_NS], took_ns);
+	sg_hist_record((uint64_t *)s->sync_hist, took_ns);
+	if (took_ns >= atomic_load_explicit(&s->stall_ns, memory_order_relaxed))
+		sg_count(s, SG_C_STALLS, 1);
+}
+
+int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_counter counted)
+{
+	struct sg_session_file *s = sg_file_stats(f);
+	struct sg_ledger_snapshot snap;
+	uint64_t t0 = sg_now_ns(), took_ns;
+	int error, slot, state, ignored;
+
+	sg_ledger_begin(f->ledger, &snap, t0);
+	slot = sg_session_op_begin(sg_process.session, sg_file_index(f), op, 0, sg_tid(), t0);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	error = (next ? next(fd) : op == SG_OP_FSYNC ? sg_sys_fsync(fd) : sg_sys_fdatasync(fd)) ? errno : 0;
+	pthread_setcancelstate(state, &ignored);
+	took_ns = sg_now_ns() - t0;
+	sg_session_op_end(sg_process.session, slot);
+	if (sg_group_void_error(error)) {
+		if (counted == SG_C_LED)
+			sg_count(s, SG_C_REFUSED, 1);
+		return error;
+	}
+	count_sync(s, took_ns);
+	sg_count(s, counted, 1);
+	if (error)
+		sync_failed(f, &snap, error, op);
+	else
+		sg_ledger_covered(f->ledger, &snap);
+	return error;
+}
+
+/* --- groups --- */
+
+struct issue {
+	struct sg_file *f;
+	int fd;
+	enum sg_op op;
+	sg_sync_fn next;
+	enum sg_counter counted;
+};
+
+static int issue(void *arg)
+{
+	const struct issue *i = arg;
+
+	return sg_issue(i->f, i->fd, i->op, i->next, i->counted);
+}
+
+/* An error that only this description has not been told yet. sync_file_range far beyond the end waits
+ * for nothing and does no I/O, but asks errseq. */
+static int own_error(int fd)
+{
+	int saved = errno, error = 0;
+
+	if (sync_file_range(fd, (off_t)1 << 40, 4096, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
+	    !sg_group_void_error(errno) && errno != ESPIPE)
+		error = errno;
+	errno = saved;
+	return error;
+}
+
+static bool poisoned(const struct sg_file *f, const struct sg_desc *d)
+{
+	return f->wanted != SG_MODE_OBSERVE && f->on_error == SG_ON_ERROR_POISON &&
+	       (atomic_load_explicit(&d->error, memory_order_relaxed) || sg_ledger_poisoned(f->ledger, d->opened_at));
+}
+
+static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next)
+{
+	struct issue i = { f, fd, op, next, SG_C_LED };
+	bool led;
+	int error;
+
+	if (poisoned(f, d)) {
+		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
+		return EIO;
+	}
+	error = sg_group_sync(&f->group, issue, &i, COMPANY_MAX_NS, &led);
+	if (led)
+		return error;
+	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
+	if (error == 0)
+		error = own_error(fd);
+	if (error)
+		atomic_store(&d->error, (uint32_t)error);
+	return error || !poisoned(f, d) ? error : EIO;
+}
+
+/* --- directories --- */
+
+static int64_t clock_offset_ns(void)
+{
+	return (int64_t)(sg_wall_ns() - sg_now_ns());
+}
+
+static void elide_stat(const struct sg_file *f, const struct stat *st, struct sg_elide_stat *out)
+{
+	out->dev = st->st_dev;
+	out->ino = st->st_ino;
+	out->gen = f->id.gen;
+	out->ctime_ns = st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec;
+	out->mtime_ns = st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec;
+	out->size = (uint64_t)st->st_size;
+	out->nlink = st->st_nlink;
+	out->mode = st->st_mode;
+}
+
+static bool proof_lock(struct sg_file *f)
+{
+	uint32_t none = 0;
+
+	return atomic_compare_exchange_strong(&f->proof_lock, &none, 1);
+}
+
+/* st was read after the call was entered. */
+static bool redundant(struct sg_file *f, const struct stat *st)
+{
+	struct sg_elide_stat now;
+	bool yes;
+	uint64_t epoch;
+
+	if (!proof_lock(f))
+		return false;
+	elide_stat(f, st, &now);
+	epoch = atomic_load(&sg_process.registry->clock_epoch);
+	yes = epoch && sg_broker_alive(sg_now_ns()) && sg_elide_redundant(&f->proof, &now, epoch, clock_offset_ns());
+	atomic_store(&f->proof_lock, 0);
+	return yes;
+}
+
+static int64_t coarse_step_ns(void)
+{
+	struct timespec ts;
+
+	return clock_getres(CLOCK_REALTIME_COARSE, &ts) == 0 ? ts.tv_nsec : 10000000;
+}
+
+static bool begin_proof(struct sg_file *f, int fd, struct sg_elide_proof *proof)
+{
+	uint64_t epoch = atomic_load(&sg_process.registry->clock_epoch);
+	int64_t offset = clock_offset_ns(), coarse = (int64_t)sg_clock_ns(CLOCK_REALTIME_COARSE);
+	struct sg_elide_stat before;
+	struct stat st;
+
+	if (!epoch || fstat(fd, &st) != 0)
+		return false;
+	elide_stat(f, &st, &before);
+	*proof = (struct sg_elide_proof){ 0 };
+	return sg_elide_begin(proof, f->fs_type, &before, coarse, 2 * (uint64_t)coarse_step_ns(), epoch, offset) == 0;
+}
+
+static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
+		    const struct stat *st)
+{
+	struct sg_elide_proof proof;
+	bool provable;
+	int error;
+
+	if (poisoned(f, d)) {
+		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
+		return EIO;
+	}
+	if (atomic_load(&f->dir_guarded) && redundant(f, st)) {
+		sg_count(sg_file_stats(f), SG_C_ELIDED, 1);
+		return 0;
+	}
+	error = -sg_drain_all_files();
+	if (error) {
+		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
+		return error;
+	}
+	provable = atomic_load(&f->dir_guarded) && begin_proof(f, fd, &proof);
+	error = sg_issue(f, fd, op, next, SG_C_LED);
+	if (provable && error == 0 && proof_lock(f)) {
+		sg_elide_synced(&proof, true);
+		f->proof = proof;
+		atomic_store(&f->proof_lock, 0);
+	}
+	return error;
+}
+
+/* --- window --- */
+
+/* Bytes that came without a reservation (stdio, raw calls, another program). Tells whether there were any;
+ * from now on they belong to the base. */
+static bool grew_unseen(struct sg_file *f, const struct stat *st)
+{
+	struct sg_ledger *l = f->ledger;
+	uint64_t base = atomic_load(&l->size_base);
+	uint64_t done = atomic_load(&l->done_bytes), reserved = atomic_load(&l->reserved_bytes);
+	int64_t more = (int64_t)((uint64_t)st->st_size - base - reserved);
+
+	/* Shrunk, with nothing under way: truncated from outside. */
+	if (more > 0 || (more < 0 && done == reserved))
+		atomic_compare_exchange_strong(&l->size_base, &base, base + (uint64_t)more);
+	if (more > 0)
+		atomic_fetch_or(&sg_file_stats(f)->flags, SG_F_UNTRACKED);
+	return more > 0;
+}
+
+static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
+		       const struct stat *st)
+{
+	if (poisoned(f, d)) {
+		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
+		return EIO;
+	}
+	if (grew_unseen(f, st) || !sg_broker_alive(sg_now_ns()))
+		return group_sync(f, d, fd, op, next);
+	if (op == SG_OP_FSYNC)
+		atomic_store_explicit(&f->ledger->want_full, 1, memory_order_relaxed);
+	sg_count(sg_file_stats(f), SG_C_WINDOWED, 1);
+	return 0;
+}
+
+static int sync_by_mode(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
+			const struct stat *st)
+{
+	enum sg_mode mode = sg_file_mode(f);
+
+	if (f->is_dir)
+		return dir_sync(f, d, fd, op, next, st);
+	if (mode == SG_MODE_WINDOW)
+		return window_sync(f, d, fd, op, next, st);
+	if (f->wanted != SG_MODE_OBSERVE)
+		return group_sync(f, d, fd, op, next);
+	return sg_issue(f, fd, op, next, SG_C_LED);
+}
+
+int sg_guard_sync(int fd, enum sg_op op, sg_sync_fn next)
+{
+	struct sg_session_file *s;
+	struct sg_desc *d;
+	struct sg_file *f;
+	struct stat st;
+	uint64_t t0, took_ns;
+	int saved = errno, error;
+
+	if (!sg_enter_tables())
+		return next(fd);
+	t0 = sg_now_ns();
+	d = sg_desc_for_sync(fd, &st);
+	if (!d) {
+		sg_leave();
+		return next(fd);
+	}
+	sg_leave();
+	pthread_testcancel();
+	sg_enter();
+	sg_own_session();
+	f = &sg_process.files[atomic_load(&d->file)];
+	s = sg_file_stats(f);
+	sg_count(s, SG_C_CALLS, 1);
+	error = sync_by_mode(f, d, fd, op, next, &st);
+	took_ns = sg_now_ns() - t0;
+	sg_count(s, SG_C_CALL_NS, took_ns);
+	sg_session_max(&s->counter[SG_C_CALL_MAX_NS], took_ns);
+	sg_hist_record((uint64_t *)s->call_hist, took_ns);
+	atomic_store_explicit(&sg_process.session->beat_ns, t0 + took_ns, memory_order_relaxed);
+	sg_leave();
+	errno = error ? error : saved;
+	return error ? -1 : 0;
+}
+
+int sg_guard_other_begin(int fd, enum sg_op op, uint64_t bytes)
+{
+	struct sg_desc *d;
+	int token;
+
+	if (fd < 0 || sg_guard_is_plain(fd) || !sg_enter())
+		return -1;
+	d = sg_desc_of(fd);
+	if (!d || atomic_load(&d->file) >= SG_FILES) {
+		sg_leave();
+		return -1;
+	}
+	sg_own_session();
+	if (op == SG_OP_SYNC_FILE_RANGE)
+		sg_count(&sg_process.session->files[atomic_load(&d->file)], SG_C_RANGE_SYNCS, 1);
+	token = sg_session_op_begin(sg_process.session, atomic_load(&d->file), op, bytes, sg_tid(), sg_now_ns());
+	sg_leave();
+	return token;
+}
+
+void sg_guard_other_end(int fd, enum sg_op op, int token)
+{
+	(void)fd;
+	(void)op;
+	if (token >= 0)
+		sg_session_op_end(sg_process.session, token);
+}
+
+/* --- draining --- */
+
+/* Does f hold anything that a policy promised to keep in order? */
+static bool holds(const struct sg_file *f)
+{
+	struct sg_at_risk risk;
+
+	if (atomic_load_explicit(&f->state, memory_order_acquire) != SG_SLOT_LIVE || f->wanted < SG_MODE_WINDOW)
+		return false;
+	sg_ledger_at_risk(f->ledger, &risk);
+	return risk.records != 0;
+}
+
+static int drain_by_fd(struct sg_file *f, int fd)
+{
+	struct issue i = { f, fd, atomic_load(&f->ledger->want_full) ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL,
+			   SG_C_DRAINS };
+	bool led;
+
+	return sg_group_sync(&f->group, issue, &i, 0, &led) ? -EIO : 0;
+}
+
+/* The broker has a descriptor of its own: have it sync, and wait. -EAGAIN: it is gone. */
+static int drain_by_broker(struct sg_file *f)
+{
+	struct sg_ledger *l = f->ledger;
+	uint64_t target = atomic_load(&l->done_records), failed = atomic_load(&l->poison_at);
+	uint32_t seen;
+	int err = 0;
+
+	atomic_fetch_add(&l->waiters, 1);
+	for (;;) {
+		seen = atomic_load(&l->progress);
+		if (atomic_load(&l->covered_records) >= target)
+			break;
+		if (!sg_broker_alive(sg_now_ns())) {
+			err = -EAGAIN;
+			break;
+		}
+		sg_ledger_kick(l);
+		sg_ledger_wait(l, seen, LOOK_AGAIN_NS);
+	}
+	atomic_fetch_sub(&l->waiters, 1);
+	return err == 0 && atomic_load(&l->poison_at) != failed ? -EIO : err;
+}
+
+int sg_drain(struct sg_file *f, int fd)
+{
+	int err;
+
+	if (!holds(f))
+		return 0;
+	if (fd < 0 && f->ledger_index != SG_LOCAL) {
+		err = drain_by_broker(f);
+		if (err != -EAGAIN)
+			return err;
+	}
+	if (fd < 0)
+		fd = sg_fd_of_file(f);
+	return fd < 0 ? -EIO : drain_by_fd(f, fd);
+}
+
+int sg_drain_all_files(void)
+{
+	int err = 0;
+	uint32_t i;
+
+	if (!atomic_load_explicit(&sg_process.windowed, memory_order_relaxed))
+		return 0;
+	for (i = 0; i < SG_FILES; i++)
+		if (atomic_load_explicit(&sg_process.files[i].appended, memory_order_relaxed) &&
+		    sg_drain(&sg_process.files[i], -1) != 0)
+			err = -EIO;
+	return err;
+}
+
+int sg_guard_drain_all(void)
+{
+	int err;
+
+	if (!sg_enter_tables())
+		return 0;
+	err = sg_drain_all_files();
+	sg_leave();
+	return err;
+}
+
+int sg_guard_drain_fd(int fd)
+{
+	struct sg_desc *d;
+	int err = 0;
+
+	if (sg_guard_is_plain(fd) || !sg_enter_tables())
+		return 0;
+	d = sg_desc_of(fd);
+	if (d && atomic_load(&d->file) < SG_FILES)
+		err = sg_drain(&sg_process.files[atomic_load(&d->file)], -1);
+	sg_leave();
+	return err;
+}
+
+int sg_guard_drain_path(int dirfd, const char *path, bool follow)
+{
+	struct sg_file *f;
+	struct stat st;
+	int saved = errno, err = 0;
+
+	if (!sg_guard_ready() || !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) ||
+	    !sg_enter_tables())
+		return 0;
+	if (fstatat(dirfd, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0) {
+		if (S_ISDIR(st.st_mode)) {
+			err = sg_drain_all_files();
+		} else {
+			f = sg_file_find_ino(st.st_dev, st.st_ino);
+			err = f ? sg_drain(f, -1) : 0;
+		}
+	}
+	sg_leave();
+	errno = saved;
+	return err;
+}
+
+static void resized(struct sg_file *f, const struct stat *st)
+{
+	struct sg_ledger *l = f->ledger;
+
+	atomic_store(&l->size_base, (uint64_t)st->st_size - atomic_load(&l->reserved_bytes));
+}
+
+void sg_guard_resized_fd(int fd)
+{
+	struct sg_desc *d;
+	struct stat st;
+
+	if (sg_guard_is_plain(fd) || !sg_enter_tables())
+		return;
+	d = sg_desc_of(fd);
+	if (d && atomic_load(&d->file) < SG_FILES && fstat(fd, &st) == 0)
+		resized(&sg_process.files[atomic_load(&d->file)], &st);
+	sg_leave();
+}
+
+void sg_guard_resized_path(const char *path)
+{
+	struct sg_file *f;
+	struct stat st;
+	int saved = errno;
+
+	if (!sg_guard_ready() || !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) ||
+	    !sg_enter_tables())
+		return;
+	if (stat(path, &st) == 0) {
+		f = sg_file_find_ino(st.st_dev, st.st_ino);
+		if (f)
+			resized(f, &st);
+	}
+	sg_leave();
+	errno = saved;
+}
