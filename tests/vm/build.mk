@@ -3,7 +3,7 @@
 VM_HELPERS   := $(O)/tests/vm/fdsh $(O)/tests/vm/logreplay
 TEST_HELPERS += $(VM_HELPERS)
 
-$(O)/tests/vm/%: $(O)/tests/vm/%.o
+$(VM_HELPERS): %: %.o
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $<
 
 build/kernel/version: | scripts/fetch-kernel
