@@ -47,6 +47,7 @@ struct broker_ledger {
 	struct sg_file_id id;
 	enum sg_on_error on_error;
 	uint64_t sync_ns; /* smoothed */
+	uint64_t wanted_ns; /* when it was last seen to be wanted; under lock */
 	pthread_t thread;
 	struct sg_broker *broker;
 };

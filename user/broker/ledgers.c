@@ -21,6 +21,9 @@
 #include "guard/identity.h"
 #include "guard/window.h"
 
+/* How long nobody has had a file open before our descriptor of it is closed. */
+#define UNUSED_NS 1000000000ull
+
 /* --- flushing --- */
 
 static void count_sync(struct broker_ledger *p, uint64_t took_ns)
@@ -294,6 +297,8 @@ int broker_enrol(struct sg_broker *b, const struct sg_msg *m, int fd)
 		p->fd = fd;
 	else
 		close(fd);
+	p->wanted_ns = sg_now_ns();
+	atomic_store(&broker_shared(p)->state, SG_SLOT_LIVE);
 	err = start_flusher(p);
 	pthread_mutex_unlock(&b->lock);
 	sg_ledger_kick(broker_shared(p));
@@ -359,12 +364,19 @@ void broker_release_unused(struct sg_broker *b)
 
 	for (i = 0; i < SG_FILES; i++) {
 		p = &b->ledgers[i];
-		if (!p->used || p->fd < 0 || broker_in_use(b, i))
+		if (!p->used || p->fd < 0)
+			continue;
+		/* Between our answer and its first use a process may be slow; a slower one finds CLOSED
+		 * and enrols again. */
+		if (broker_in_use(b, i))
+			p->wanted_ns = sg_now_ns();
+		if (sg_now_ns() - p->wanted_ns < UNUSED_NS)
 			continue;
 		sg_ledger_at_risk(broker_shared(p), &risk);
 		/* Joining a flusher that hangs in a sync would stop us with it. */
 		if (p->running && (risk.records || atomic_load(&p->syncing)))
 			continue;
+		atomic_store(&broker_shared(p)->state, SG_SLOT_CLOSED);
 		if (p->running) {
 			atomic_store(&p->stop, true);
 			sg_ledger_kick(broker_shared(p));

@@ -45,7 +45,7 @@ static bool is_append(const struct sg_desc *d, int fd, int64_t at)
 /* Wait until the flusher has made progress; without a flusher do its work. */
 static void wait_for_room(struct sg_file *f, int fd, uint32_t seen)
 {
-	if (!sg_broker_alive(sg_now_ns())) {
+	if (!sg_file_served(f)) {
 		sg_drain(f, fd);
 		return;
 	}
@@ -132,6 +132,8 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 		sg_file_demote(f, SG_F_NOT_APPEND);
 		a->in_window = false;
 	}
+	if (a->in_window && atomic_load_explicit(&f->ledger->state, memory_order_relaxed) != SG_SLOT_LIVE)
+		sg_file_enrol_again(f, fd);
 	if (poisoned(f, d) || (a->in_window && admit(a, f, d, fd, bytes) != 0)) {
 		sg_count(a->stats, SG_C_APPENDS_REFUSED, 1);
 		a->stats = NULL;

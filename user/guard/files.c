@@ -216,8 +216,14 @@ struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id,
 	return f;
 }
 
-/* The parent may have closed it meanwhile, and the broker with it: ask anew, with our descriptor. */
-static void enrol_again(struct sg_file *f, int fd)
+bool sg_file_served(const struct sg_file *f)
+{
+	return f->ledger_index != SG_LOCAL &&
+	       atomic_load_explicit(&f->ledger->state, memory_order_relaxed) == SG_SLOT_LIVE &&
+	       sg_broker_alive(sg_now_ns());
+}
+
+void sg_file_enrol_again(struct sg_file *f, int fd)
 {
 	struct stat st;
 	int index;
@@ -245,7 +251,8 @@ void sg_files_republish(void)
 		s = sg_file_stats(f);
 		fd = sg_fd_of_file(f);
 		publish(f, fd);
-		enrol_again(f, fd);
+		/* The parent may have closed it meanwhile, and the broker with it. */
+		sg_file_enrol_again(f, fd);
 		atomic_store(&s->mode, sg_file_mode(f));
 		atomic_store(&s->state, SG_SLOT_LIVE);
 	}

@@ -90,6 +90,14 @@ static uint64_t share(uint64_t a, uint64_t num, uint64_t den)
 	return (uint64_t)((unsigned __int128)a * num / den);
 }
 
+/* Which of `total` durations in order is the quantile: rounded up, at least the first. */
+static uint64_t rank_of(uint64_t total, uint32_t ppm)
+{
+	uint64_t rank = (uint64_t)(((unsigned __int128)total * ppm + 999999) / 1000000);
+
+	return rank ? rank : 1;
+}
+
 /* The `into`-th of n durations in bucket i (1 <= into <= n), spread evenly over it. */
 static uint64_t within(unsigned int i, uint64_t into, uint64_t n, uint64_t max_ns)
 {
@@ -109,7 +117,7 @@ uint64_t sg_hist_quantile(const uint64_t *buckets, uint32_t ppm, uint64_t max_ns
 
 	if (!total)
 		return 0;
-	rank = share(total - 1, ppm < 1000000 ? ppm : 1000000, 1000000) + 1;
+	rank = rank_of(total, ppm < 1000000 ? ppm : 1000000);
 	for (i = 0; i < SG_HIST_BUCKETS; i++) {
 		n = load(&buckets[i]);
 		if (!n)

@@ -728,15 +728,16 @@ static int section(struct parser *p, struct span line)
 {
 	size_t end = section_end(line);
 	struct span rest;
+	int rc;
 
 	if (end == line.n)
 		return fail_quoted(p, line.s, line, "a section ends with ]");
-	rest = span(line.s + end + 1, line.s + line.n);
-	rest = without_comment(rest);
-	if (rest.n)
-		return fail_quoted(p, rest.s, rest, "nothing but a comment may follow a section");
 	rule_end(p);
-	return rule_begin(p, trim_glob(span(line.s + 1, line.s + end)));
+	rc = rule_begin(p, trim_glob(span(line.s + 1, line.s + end)));
+	rest = without_comment(span(line.s + end + 1, line.s + line.n));
+	if (!rc && rest.n)
+		rc = fail_quoted(p, rest.s, rest, "nothing but a comment may follow a section");
+	return rc;
 }
 
 static int file_line(struct parser *p, struct span raw)
@@ -756,7 +757,7 @@ static int file_line(struct parser *p, struct span raw)
 		return fail_quoted(p, line.s, line, "neither [section] nor key = value");
 	if (!p->rule)
 		return fail_quoted(p, line.s, line, "a key before the first [section]");
-	return setting(p, trim(span(line.s, eq)), trim(span(eq + 1, line.s + line.n)));
+	return setting(p, trim(span(line.s, eq)), without_comment(span(eq + 1, line.s + line.n)));
 }
 
 static int parse_file(struct parser *p)

@@ -151,6 +151,10 @@ static inline bool sg_file_bounded(const struct sg_file *f)
 	return sg_file_mode(f) >= SG_MODE_WINDOW;
 }
 void sg_file_demote(struct sg_file *f, enum sg_file_flag why);
+/* Is there a broker that flushes f? It drops files that nobody seems to have open. */
+bool sg_file_served(const struct sg_file *f);
+/* Ask the broker anew, through a descriptor of f. */
+void sg_file_enrol_again(struct sg_file *f, int fd);
 
 /* --- fds.c --- */
 

@@ -250,7 +250,7 @@ static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op 
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return EIO;
 	}
-	if (grew_unseen(f, st) || !sg_broker_alive(sg_now_ns()))
+	if (grew_unseen(f, st) || !sg_file_served(f))
 		return group_sync(f, d, fd, op, next);
 	if (op == SG_OP_FSYNC)
 		atomic_store_explicit(&f->ledger->want_full, 1, memory_order_relaxed);
@@ -370,7 +370,7 @@ static int drain_by_broker(struct sg_file *f)
 		seen = atomic_load(&l->progress);
 		if (atomic_load(&l->covered_records) >= target)
 			break;
-		if (!sg_broker_alive(sg_now_ns())) {
+		if (!sg_file_served(f)) {
 			err = -EAGAIN;
 			break;
 		}
