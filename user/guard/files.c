@@ -94,8 +94,7 @@ static struct sg_file *place(void)
 
 static void reset_slot(struct sg_session_file *s)
 {
-	atomic_store(&s->state, SG_SLOT_FILLING);
-	atomic_thread_fence(memory_order_seq_cst);
+	atomic_exchange(&s->state, SG_SLOT_FILLING);
 	memset((char *)s + sizeof(s->state), 0, sizeof(*s) - sizeof(s->state));
 }
 

@@ -64,8 +64,8 @@ void sg_session_event(struct sg_session *s, const struct sg_event *e)
 	uint64_t n = atomic_fetch_add_explicit(&s->events_next, 1, memory_order_relaxed) + 1;
 	struct sg_session_event *to = &s->events[n % SG_EVENTS];
 
-	atomic_store_explicit(&to->seq, 0, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
+	/* An exchange, so that nothing written below can be seen before it. */
+	atomic_exchange_explicit(&to->seq, 0, memory_order_acq_rel);
 	atomic_store_explicit(&to->ns, e->ns, memory_order_relaxed);
 	atomic_store_explicit(&to->wall_ns, e->wall_ns, memory_order_relaxed);
 	atomic_store_explicit(&to->kind, e->kind, memory_order_relaxed);
@@ -140,9 +140,9 @@ static bool read_event(const struct sg_session_event *from, uint64_t n, struct s
 	out->age_ns = atomic_load_explicit(&from->age_ns, memory_order_relaxed);
 	out->bytes = atomic_load_explicit(&from->bytes, memory_order_relaxed);
 	out->error = atomic_load_explicit(&from->error, memory_order_relaxed);
-	out->tid = atomic_load_explicit(&from->tid, memory_order_relaxed);
 	copy_path(out->path, from->path);
-	atomic_thread_fence(memory_order_acquire);
+	/* Acquire: the number is looked at again after all the rest. */
+	out->tid = atomic_load_explicit(&from->tid, memory_order_acquire);
 	return atomic_load_explicit(&from->seq, memory_order_relaxed) == n;
 }
 
