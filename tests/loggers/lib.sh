@@ -4,7 +4,8 @@
 #   logger_start KIND DIR [OPTION]…  start one with its files and socket in DIR (short: a socket's path is at most 107)
 #       rsyslogd       sync="on"; OPTIONs are main_queue parameters, like 'queue.dequeueBatchSize="1"'
 #       redis          appendfsync always; OPTIONs are redis-server's, like --appendfsync everysec
-#       syslog_ng      fsync(yes); OPTIONs are options of file()
+#       syslog_ng      fsync(yes); OPTIONs are options of file(), like 'flush-lines(1)': a burst's lines are synced
+#                      in batches else
 #       svlogd         a FIFO; never syncs but at rotation; OPTIONs are lines of its config
 #       nginx          access log; a master and a worker; OPTIONs follow access_log's path and format
 #     sets LOGGER_KIND, LOGGER_PID, LOGGER_DIR, LOGGER_TO (what send_lines sends to) and LOGGER_FILE (the spool file)
@@ -23,7 +24,7 @@ SEND_LINES=$O/tests/loggers/send_lines WAIT_LINES=$O/tests/loggers/wait_lines
 LOGGERS=${LOGGERS:-$TOP/build/loggers} # the same for every O
 
 logger_start() {
-	local kind=$1 dir=$2 wait_for_path
+	local kind=$1 dir=$2
 	shift 2
 	[ -e "$LOGGERS/.done" ] || skip "no loggers in $LOGGERS (make loggers)"
 	. "$LOGGERS/env"
@@ -47,8 +48,8 @@ logger_ready() {
 }
 logger_kill() {
 	[ -n "$LOGGER_PID" ] || return 0
-	kill -KILL "$LOGGER_PID" 2>/dev/null
-	wait "$LOGGER_PID" 2>/dev/null
+	kill -KILL "$LOGGER_PID" 2>/dev/null || :
+	wait "$LOGGER_PID" 2>/dev/null || :
 	LOGGER_PID=
 }
 

@@ -29,8 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STUCK_MS 60000
-#define CONNECT_TRIES 500
+#define STUCK_MS       60000
+#define CONNECT_TRIES  500
 #define LINE_MAX_BYTES 8192
 
 enum to { TO_DATAGRAM, TO_STREAM, TO_HTTP, TO_REDIS };
@@ -170,12 +170,14 @@ static void send_line(const struct target *t, const char *line)
 		send_stream(t->fd, text, (size_t)n);
 		break;
 	case TO_HTTP:
-		n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: sg\r\nX-Line: %s\r\n\r\n", line);
+		n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: sg\r\nX-Line: %s\r\n\r\n",
+			     line);
 		send_stream(t->fd, text, (size_t)n);
 		read_answer(t->fd, "\r\n\r\n", "HTTP/1.1 204");
 		break;
 	case TO_REDIS:
-		n = snprintf(text, sizeof(text), "*3\r\n$5\r\nRPUSH\r\n$3\r\nlog\r\n$%zu\r\n%s\r\n", strlen(line), line);
+		n = snprintf(text, sizeof(text), "*3\r\n$5\r\nRPUSH\r\n$3\r\nlog\r\n$%zu\r\n%s\r\n",
+			     strlen(line), line);
 		send_stream(t->fd, text, (size_t)n);
 		read_answer(t->fd, "\r\n", ":");
 		break;
@@ -217,7 +219,8 @@ int main(int argc, char **argv)
 	int n;
 
 	if (argc < 3 || argc > 6) {
-		fprintf(stderr, "usage: send_lines SOCKET|FIFO|-|http:SOCKET|redis:SOCKET COUNT [RATE [PREFIX [BYTES]]]\n");
+		fprintf(stderr, "usage: send_lines SOCKET|FIFO|-|http:SOCKET|redis:SOCKET COUNT "
+				"[RATE [PREFIX [BYTES]]]\n");
 		return 2;
 	}
 	count = number(argv[2], 0, "COUNT");
@@ -242,7 +245,7 @@ int main(int argc, char **argv)
 	}
 	clock_gettime(CLOCK_REALTIME, &ended);
 	if (t.fd != STDOUT_FILENO)
-		printf("%ld %lld.%09ld %lld.%09ld\n", count, (long long)began.tv_sec, began.tv_nsec, (long long)ended.tv_sec,
-		       ended.tv_nsec);
+		printf("%ld %lld.%09ld %lld.%09ld\n", count, (long long)began.tv_sec, began.tv_nsec,
+		       (long long)ended.tv_sec, ended.tv_nsec);
 	return 0;
 }

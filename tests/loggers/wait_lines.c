@@ -80,8 +80,10 @@ static int watch(const char *path)
 	char *copy = strdup(path);
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	if (!copy || fd < 0 || inotify_add_watch(fd, dirname(copy), IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
-		fprintf(stderr, "wait_lines: cannot watch the folder of %s: %s\n", path, strerror(errno));
+	if (!copy || fd < 0 ||
+	    inotify_add_watch(fd, dirname(copy), IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
+		fprintf(stderr, "wait_lines: cannot watch the folder of %s: %s\n", path,
+			strerror(errno));
 		exit(1);
 	}
 	free(copy);
@@ -128,7 +130,8 @@ int main(int argc, char **argv)
 		if (t.lines >= want)
 			break;
 		if (why) {
-			fprintf(stderr, "wait_lines: %s: %s, with %ld of %ld lines\n", t.path, why, t.lines, want);
+			fprintf(stderr, "wait_lines: %s: %s, with %ld of %ld lines\n", t.path, why,
+				t.lines, want);
 			return 1;
 		}
 		left = end - now_ms();

@@ -25,8 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_WORDS 12
-#define MAX_FILES 256
+#define MAX_WORDS    12
+#define MAX_FILES    256
 #define BUFFER_BYTES (1 << 20)
 
 struct file {
@@ -76,9 +76,9 @@ static const struct {
 	const char *word;
 	int flag;
 } flags[] = {
-	{ "r", O_RDONLY },     { "w", O_WRONLY },     { "rw", O_RDWR },	      { "creat", O_CREAT },
-	{ "excl", O_EXCL },    { "trunc", O_TRUNC },  { "append", O_APPEND }, { "sync", O_SYNC },
-	{ "dsync", O_DSYNC },  { "direct", O_DIRECT }, { "dir", O_DIRECTORY },
+	{ "r", O_RDONLY },    { "w", O_WRONLY },      { "rw", O_RDWR },	      { "creat", O_CREAT },
+	{ "excl", O_EXCL },   { "trunc", O_TRUNC },   { "append", O_APPEND }, { "sync", O_SYNC },
+	{ "dsync", O_DSYNC }, { "direct", O_DIRECT }, { "dir", O_DIRECTORY },
 };
 
 /* -1 for a word that is no flag: a test that mistypes one must not test something else. */
@@ -202,7 +202,8 @@ int main(void)
 	while (fgets(line, sizeof(line), stdin)) {
 		memset(words, 0, sizeof(words));
 		n = 0;
-		for (word = strtok_r(line, " \n", &save); word && n < MAX_WORDS; word = strtok_r(NULL, " \n", &save))
+		for (word = strtok_r(line, " \n", &save); word && n < MAX_WORDS;
+		     word = strtok_r(NULL, " \n", &save))
 			words[n++] = word;
 		if (!n)
 			continue;

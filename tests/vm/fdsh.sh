@@ -7,7 +7,7 @@
 #   fd_is RET COMMAND…   and fail the test unless FD_RET is RET
 #   fd_send COMMAND…     begin one without waiting; fd_wait collects it
 #   fdsh_stop            let it close its files and exit
-GUARD=()
+declare -p GUARD >/dev/null 2>&1 || GUARD=()
 
 fdsh_start() {
 	coproc FDSH { exec "${GUARD[@]}" "$O/tests/vm/fdsh"; }
@@ -16,8 +16,7 @@ fdsh_start() {
 }
 fd_send() { echo "$*" >&"$FDSH_IN"; }
 fd_wait() {
-	local command name equals
-	read -r -t "${FD_LIMIT:-60}" -u "$FDSH_OUT" command name equals FD_RET FD_US || fail "fdsh gave no answer"
+	read -r -t "${FD_LIMIT:-60}" -u "$FDSH_OUT" _ _ _ FD_RET FD_US || fail "fdsh gave no answer"
 }
 fd() { fd_send "$@"; fd_wait; }
 fd_is() { local want=$1; shift; fd "$@"; eq "$FD_RET" "$want" "$*"; }

@@ -132,8 +132,8 @@ suspend_disk() { dmsetup suspend --noflush --nolockfs "$1"; }
 resume_disk() { dmsetup resume "$1"; }
 # A device may be busy for a moment after its unmount.
 remove_disk() {
-	local i
-	for i in 1 2 3 4 5 6 7 8 9 10; do
+	local try
+	for try in 1 2 3 4 5 6 7 8 9 10; do
 		dmsetup remove "$1" 2>/dev/null && { rm -f "$VM_STATE/$1"; return 0; }
 		dmsetup info "$1" >/dev/null 2>&1 || { rm -f "$VM_STATE/$1"; return 0; }
 		sleep 0.1

@@ -27,11 +27,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOG_MAGIC 0x6a736677736872ULL
+#define LOG_MAGIC   0x6a736677736872ULL
 #define LOG_VERSION 1
-#define COPY_BYTES (1 << 20)
+#define COPY_BYTES  (1 << 20)
 
-enum { LOG_FLUSH = 1, LOG_FUA = 2, LOG_DISCARD = 4, LOG_MARK = 8, LOG_METADATA = 16, LOG_KNOWN = 31 };
+enum {
+	LOG_FLUSH = 1,
+	LOG_FUA = 2,
+	LOG_DISCARD = 4,
+	LOG_MARK = 8,
+	LOG_METADATA = 16,
+	LOG_KNOWN = 31
+};
 
 struct super {
 	uint64_t magic, version, entries;
@@ -107,7 +114,8 @@ static int log_next(struct log *log)
 
 	log->mark[0] = 0;
 	if (e->flags & LOG_MARK) {
-		if (pread(log->fd, log->mark, e->text_bytes, log->next + (off_t)sizeof(*e)) != (ssize_t)e->text_bytes)
+		if (pread(log->fd, log->mark, e->text_bytes, log->next + (off_t)sizeof(*e)) !=
+		    (ssize_t)e->text_bytes)
 			return -EIO;
 		log->mark[e->text_bytes] = 0;
 	}
@@ -125,8 +133,8 @@ static int list(struct log *log)
 	size_t i;
 
 	while ((ret = log_next(log)) > 0) {
-		printf("%llu %llu %llu ", (unsigned long long)log->number - 1, (unsigned long long)log->e.sector,
-		       (unsigned long long)log->e.sectors);
+		printf("%llu %llu %llu ", (unsigned long long)log->number - 1,
+		       (unsigned long long)log->e.sector, (unsigned long long)log->e.sectors);
 		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 			if (log->e.flags & (1u << i))
 				printf("%s,", names[i]);
@@ -177,7 +185,8 @@ static int replay(struct log *log, const char *path, const char *mark, uint64_t 
 			ret = bad(log, "it writes beyond the image's end");
 			break;
 		}
-		ret = put(log, image, log->e.flags & LOG_DISCARD ? -1 : log->data, to, log->e.sectors * log->sector_bytes);
+		ret = put(log, image, log->e.flags & LOG_DISCARD ? -1 : log->data, to,
+			  log->e.sectors * log->sector_bytes);
 		if (ret)
 			break;
 		done++;
@@ -207,7 +216,8 @@ int main(int argc, char **argv)
 		upto = strtoull(argv[5], NULL, 0);
 	if (!(argc == 3 && !strcmp(argv[2], "list")) &&
 	    !((argc == 4 || mark || upto != UINT64_MAX) && !strcmp(argv[2], "replay"))) {
-		fprintf(stderr, "usage: logreplay LOG list | LOG replay IMAGE [mark NAME | upto N]\n");
+		fprintf(stderr,
+			"usage: logreplay LOG list | LOG replay IMAGE [mark NAME | upto N]\n");
 		return 2;
 	}
 	ret = log_open(&log, argv[1]);

@@ -35,6 +35,18 @@ test_delay_disk_delays_each_sync_and_changes_live() {
 	[ $fast -lt 200000 ] && [ $healed -lt 200000 ] || fail "no delay: fsync took $fast us and $healed us"
 }
 
+test_each_file_system_is_made_mounted_and_cleaned_up() {
+	local fs
+	for fs in ext4 xfs btrfs; do
+		( error_disk any "$(disk 0)"
+		mk_fs $fs /dev/mapper/any /mnt/any
+		eq "$(stat -f -c %T /mnt/any)" "$(case $fs in ext4) echo ext2/ext3;; *) echo $fs;; esac)"
+		echo x >/mnt/any/x; sync /mnt/any/x
+		vm_clean )
+		if mountpoint -q /mnt/any || [ -e /dev/mapper/any ]; then fail "$fs: left behind"; fi
+	done
+}
+
 test_delay_disk_delays_dd() {
 	delay_disk slow "$(disk 0)" 0 250
 	mk_fs xfs /dev/mapper/slow /mnt/slow
