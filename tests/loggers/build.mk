@@ -17,5 +17,5 @@ build/loggers/rsyslog/.unpacked: | scripts/unpack-loggers
 .PHONY: loggers fetch-loggers-or-skip
 loggers: build/loggers/.done
 fetch-loggers-or-skip:
-	@$(MAKE) --no-print-directory loggers || echo "no loggers: their tests will be skipped"
+	@$(MAKE) -s --no-print-directory loggers || echo "no loggers: their tests will be skipped"
 CHECK_DEPS += fetch-loggers-or-skip
