@@ -120,9 +120,10 @@ SG_EVENT_AS(io_uring_complete_res, io_uring_complete, on_uring_complete(req, res
 
 /* --- aio: io_submit names the files; an fsync is done in a kernel worker --- */
 
-#define AIO_BATCH 32
+#define AIO_BATCH 1024
 
-static __noinline int aio_one(__u64 pointer)
+/* One request of io_submit; pointers is the program's array of addresses. */
+static long aio_one(__u32 i, __u64 *pointers)
 {
 	struct sg_inflight e = { .op = SG_OP_WRITE, .route = SG_ROUTE_AIO };
 	struct iocb iocb, *user = NULL;
@@ -130,7 +131,7 @@ static __noinline int aio_one(__u64 pointer)
 	struct inode *inode;
 	struct file *file;
 
-	if (bpf_probe_read_user(&user, sizeof(user), (void *)pointer) ||
+	if (bpf_probe_read_user(&user, sizeof(user), (void *)(*pointers + i * sizeof(user))) ||
 	    bpf_probe_read_user(&iocb, sizeof(iocb), user))
 		return 0;
 	file = fd_file(iocb.aio_fildes);
@@ -161,10 +162,9 @@ static __noinline int aio_one(__u64 pointer)
 
 static __noinline int on_io_submit(long n, __u64 pointers)
 {
-	long i;
-
-	for (i = 0; i < AIO_BATCH && i < n; i++)
-		aio_one(pointers + i * sizeof(void *));
+	if (n <= 0)
+		return 0;
+	bpf_loop(n < AIO_BATCH ? n : AIO_BATCH, aio_one, &pointers, 0);
 	if (n > AIO_BATCH)
 		drop(SG_DROP_AIO_BATCH);
 	return 0;

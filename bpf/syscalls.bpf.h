@@ -31,33 +31,46 @@ static __noinline int sys_begin(int fd, enum sg_op op, __u64 bytes, bool dsync)
 	return 0;
 }
 
+/* One call of sys_begin for all: the verifier follows each call anew. */
 static __always_inline int on_sys_enter(struct pt_regs *regs, long nr)
 {
+	enum sg_op op = SG_OP_WRITE;
 	int fd = PT_REGS_PARM1_CORE_SYSCALL(regs);
+	__u64 bytes = 0;
+	bool dsync = false;
 
 	switch (nr) {
 	case __NR_write:
 	case __NR_pwrite64:
-		return sys_begin(fd, SG_OP_WRITE, PT_REGS_PARM3_CORE_SYSCALL(regs), false);
+		bytes = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		break;
 	case __NR_writev:
 	case __NR_pwritev:
 	case __NR_sendfile:
-		return sys_begin(fd, SG_OP_WRITE, 0, false);
+		break;
 	case __NR_pwritev2:
-		return sys_begin(fd, SG_OP_WRITE, 0, rwf_is_dsync(BPF_CORE_READ(regs, r9)));
+		dsync = rwf_is_dsync(BPF_CORE_READ(regs, r9));
+		break;
 	case __NR_splice:
 	case __NR_copy_file_range:
-		return sys_begin(PT_REGS_PARM3_CORE_SYSCALL(regs), SG_OP_WRITE, 0, false);
+		fd = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		break;
 	case __NR_fsync:
-		return sys_begin(fd, SG_OP_FSYNC, 0, false);
+		op = SG_OP_FSYNC;
+		break;
 	case __NR_fdatasync:
-		return sys_begin(fd, SG_OP_FDATASYNC, 0, false);
+		op = SG_OP_FDATASYNC;
+		break;
 	case __NR_sync_file_range:
-		return sys_begin(fd, SG_OP_SYNC_FILE_RANGE, PT_REGS_PARM3_CORE_SYSCALL(regs), false);
+		op = SG_OP_SYNC_FILE_RANGE;
+		bytes = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		break;
 	case __NR_io_submit:
 		return on_io_submit(PT_REGS_PARM2_CORE_SYSCALL(regs), PT_REGS_PARM3_CORE_SYSCALL(regs));
+	default:
+		return 0;
 	}
-	return 0;
+	return sys_begin(fd, op, bytes, dsync);
 }
 
 static __noinline int sys_write_end(long ret)

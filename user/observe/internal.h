@@ -68,6 +68,8 @@ void sg_pin_unlock(int lock_fd);
 int sg_pin_find(const char *pin_dir, char dir[256]);
 int sg_pin_all(struct sg_observe *o);
 int sg_pin_open(struct sg_observe *o, const char *dir);
+/* Remove the pins; and also the directory, and the mount if it is ours. */
+int sg_pin_clear(const char *dir);
 int sg_pin_remove_all(const char *dir);
 
 /* --- path.c --- */

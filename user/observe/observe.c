@@ -192,8 +192,7 @@ static int settle_existing(struct sg_observe *o, const struct sg_observe_options
 	}
 replace:
 	o->pinned = false;
-	rc = sg_pin_remove_all(o->pin_dir);
-	return rc;
+	return sg_pin_clear(o->pin_dir);
 }
 
 static int start_anew(struct sg_observe *o, const struct sg_observe_options *options, bool pin)
@@ -212,9 +211,9 @@ static int start_anew(struct sg_observe *o, const struct sg_observe_options *opt
 	if (!rc && pin) {
 		rc = sg_pin_all(o);
 		o->pinned = !rc;
-		if (rc)
-			sg_pin_remove_all(o->pin_dir);
 	}
+	if (rc && pin)
+		sg_pin_remove_all(o->pin_dir);
 	return rc;
 }
 

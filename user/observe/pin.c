@@ -40,6 +40,8 @@ const char *sg_observe_pin_dir(void)
 
 static int mount_own(char *note)
 {
+	snprintf(note, SG_OBSERVE_TEXT_MAX, "%s is no BPF file system: pinned on one mounted at %s",
+		 SYSTEM_BPFFS, OWN_BPFFS);
 	if (is_bpffs(OWN_BPFFS))
 		return 0;
 	if ((mkdir(OWN_PARENT, 0755) && errno != EEXIST) || (mkdir(OWN_BPFFS, 0700) && errno != EEXIST))
@@ -47,8 +49,6 @@ static int mount_own(char *note)
 	if (mount("bpf", OWN_BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 		return -errno;
 	mount("", OWN_BPFFS, "", MS_PRIVATE, NULL);
-	snprintf(note, SG_OBSERVE_TEXT_MAX, "%s is no BPF file system: pinned on one mounted at %s",
-		 SYSTEM_BPFFS, OWN_BPFFS);
 	return 0;
 }
 
@@ -190,18 +190,26 @@ static void unlink_pins(int dir_fd, bool links)
 	closedir(d);
 }
 
-int sg_pin_remove_all(const char *dir)
+int sg_pin_clear(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	int rc = 0;
 
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return -errno;
 	if (is_bpffs(dir)) {
 		unlink_pins(fd, true);
 		unlink_pins(fd, false);
 	}
 	close(fd);
+	return 0;
+}
+
+int sg_pin_remove_all(const char *dir)
+{
+	int rc = sg_pin_clear(dir);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
 	if (rmdir(dir) && errno != ENOENT)
 		rc = -errno;
 	if (!strcmp(dir, OWN_BPFFS "/spoolguard") && !rc && !umount2(OWN_BPFFS, 0)) {
