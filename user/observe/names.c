@@ -27,7 +27,7 @@ const char *sg_tier_name(enum sg_tier tier)
 	return NAME_OF(tier_names, tier);
 }
 
-const char *sg_op_name(enum sg_op op)
+const char *sg_observe_op_name(enum sg_op op)
 {
 	return NAME_OF(op_names, op);
 }

@@ -115,7 +115,7 @@ const char *sg_observe_probe_text(void);
 int sg_observe_probe(__u32 *works);
 
 const char *sg_tier_name(enum sg_tier tier);
-const char *sg_op_name(enum sg_op op);
+const char *sg_observe_op_name(enum sg_op op);
 const char *sg_route_name(enum sg_route route);
 const char *sg_dev_op_name(enum sg_dev_op op);
 const char *sg_drop_name(enum sg_drop cause);
