@@ -79,9 +79,16 @@ uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
 	return callers_during_last_sync < 2 ? 0 : min_u64(t / 2, max_wait_ns);
 }
 
+/* The state may lie in shared memory: whatever stands there, an index is 0 or 1. */
+static unsigned int index_of(uint32_t side)
+{
+	return side == SG_BARE;
+}
+
 /* What one measurement found. */
 struct measured {
 	uint64_t elapsed_ns;
+	uint64_t calls;
 	uint64_t rate;	      /* calls per 1000 s */
 	uint64_t t_ns;	      /* mean */
 	uint64_t callers_x16; /* mean */
@@ -89,7 +96,7 @@ struct measured {
 
 static uint64_t measure_ns(const struct sg_window_group *g)
 {
-	uint64_t t = min_u64(g->side[g->choice].t_ns, UINT64_MAX / 64 / MEASURE_SYNCS);
+	uint64_t t = min_u64(g->side[index_of(g->choice)].t_ns, UINT64_MAX / 64 / MEASURE_SYNCS);
 
 	return max_u64(MEASURE_MIN_NS, t * MEASURE_SYNCS);
 }
@@ -98,24 +105,57 @@ static void measure_begin(struct sg_window_group *g, uint64_t now_ns, uint64_t c
 {
 	g->begin_ns = now_ns;
 	g->calls_at_begin = calls_total;
+	g->last_end_ns = now_ns;
+	g->longest_gap_ns = 0;
 	g->sum_sync_ns = 0;
 	g->sum_callers = 0;
 	g->syncs = 0;
+}
+
+static uint64_t rate_of(uint64_t calls, uint64_t ns)
+{
+	return mul_div(calls, UINT64_C(1000000000000), max_u64(ns, 1));
+}
+
+/*
+ * Not half as good as the verdict's side, even without its longest gap (a stall must not decide):
+ * a quarter of a measurement shows that.
+ */
+static bool clear_loser(const struct sg_window_group *g, const struct measured *m)
+{
+	return g->phase == SG_WINDOW_TRIAL && g->choice != g->verdict &&
+	       rate_of(m->calls, m->elapsed_ns - min_u64(g->longest_gap_ns, m->elapsed_ns)) <
+		       g->side[index_of(g->verdict)].rate / 2;
+}
+
+static void count_sync(struct sg_window_group *g, uint64_t now_ns, uint64_t sync_ns,
+		       unsigned int concurrent_callers)
+{
+	uint64_t gap = now_ns - min_u64(now_ns, g->last_end_ns);
+
+	g->longest_gap_ns = max_u64(g->longest_gap_ns, gap);
+	g->last_end_ns = now_ns;
+	g->sum_sync_ns = add_saturated(g->sum_sync_ns, sync_ns);
+	g->sum_callers += concurrent_callers;
+	g->syncs++;
 }
 
 /* True when the measurement under way is long enough; then *m is what it found. */
 static bool measure_end(const struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
 			struct measured *m)
 {
-	uint64_t want = measure_ns(g), calls;
+	uint64_t want = measure_ns(g);
 
 	m->elapsed_ns = now_ns > g->begin_ns ? now_ns - g->begin_ns : 0;
-	if (m->elapsed_ns < want || (g->syncs < MEASURE_SYNCS && m->elapsed_ns < 4 * want))
+	if (m->elapsed_ns < max_u64(want / 4, MEASURE_MIN_NS))
 		return false;
-	calls = calls_total > g->calls_at_begin ? calls_total - g->calls_at_begin : 0;
-	m->rate = mul_div(calls, UINT64_C(1000000000000), m->elapsed_ns);
-	m->t_ns = g->sum_sync_ns / g->syncs;
-	m->callers_x16 = g->sum_callers * 16 / g->syncs;
+	m->calls = calls_total > g->calls_at_begin ? calls_total - g->calls_at_begin : 0;
+	m->rate = rate_of(m->calls, m->elapsed_ns);
+	if (g->syncs < MEASURE_SYNCS ? m->elapsed_ns < 4 * want
+				     : m->elapsed_ns < want && !clear_loser(g, m))
+		return false;
+	m->t_ns = g->sum_sync_ns / max_u64(g->syncs, 1);
+	m->callers_x16 = g->sum_callers * 16 / max_u64(g->syncs, 1);
 	return true;
 }
 
@@ -126,7 +166,7 @@ static void choose(struct sg_window_group *g, enum sg_window_choice choice, uint
 	if (g->choice == choice)
 		return;
 	if (g->phase == SG_WINDOW_TRIAL)
-		g->side_ns[g->choice] += now_ns - min_u64(now_ns, g->switched_ns);
+		g->side_ns[index_of(g->choice)] += now_ns - min_u64(now_ns, g->switched_ns);
 	__atomic_store_n(&g->choice, choice, __ATOMIC_RELAXED);
 	g->switched_ns = now_ns;
 	g->settle_until_ns = add_saturated(now_ns, add_saturated(t, t));
@@ -166,7 +206,7 @@ static void trial_begin(struct sg_window_group *g, uint64_t now_ns)
 
 static bool other_is_better(const struct sg_window_group *g)
 {
-	uint64_t mine = g->side[g->verdict].rate, its = g->side[other(g->verdict)].rate;
+	uint64_t mine = g->side[index_of(g->verdict)].rate, its = g->side[other(g->verdict)].rate;
 
 	return its > mul_div(mine, HYSTERESIS_PCT, 100);
 }
@@ -189,12 +229,13 @@ static void trial_end(struct sg_window_group *g, bool change, uint64_t now_ns)
 /* The rounds measure the verdict's side, the other, and both again unless the other has lost. */
 static void trial_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
 {
-	struct sg_window_side *side = &g->side[g->choice];
+	struct sg_window_side *side = &g->side[index_of(g->choice)];
 
 	side->rate = max_u64(side->rate, m->rate);
 	side->ref_t_ns = m->t_ns;
 	side->ref_callers = m->callers_x16;
-	if (g->round == 3 || (g->round == 1 && g->decided && !other_is_better(g))) {
+	if (g->round == 3 || (g->round == 1 && g->decided && !other_is_better(g)) ||
+	    clear_loser(g, m)) {
 		trial_end(g, other_is_better(g), now_ns);
 		return;
 	}
@@ -209,7 +250,7 @@ static bool differs(uint64_t a, uint64_t b)
 
 static void exploit_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
 {
-	const struct sg_window_side *side = &g->side[g->choice];
+	const struct sg_window_side *side = &g->side[index_of(g->choice)];
 	bool regime;
 
 	g->windows++;
@@ -230,7 +271,7 @@ static void exploit_step(struct sg_window_group *g, const struct measured *m, ui
 
 static void lone_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
 {
-	if (g->decided && !differs(m->callers_x16, g->side[g->verdict].ref_callers))
+	if (g->decided && !differs(m->callers_x16, g->side[index_of(g->verdict)].ref_callers))
 		exploit(g, now_ns);
 	else
 		trial_begin(g, now_ns);
@@ -271,7 +312,7 @@ static void paused(struct sg_window_group *g, uint64_t now_ns)
 void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
 			  uint64_t sync_ns, unsigned int concurrent_callers)
 {
-	struct sg_window_side *side = &g->side[g->choice];
+	struct sg_window_side *side = &g->side[index_of(g->choice)];
 	struct measured m;
 
 	__atomic_store_n(&side->t_ns, sg_window_smooth_ns(side->t_ns, sync_ns), __ATOMIC_RELAXED);
@@ -281,9 +322,7 @@ void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t c
 		measure_begin(g, now_ns, calls_total);
 		return;
 	}
-	g->sum_sync_ns = add_saturated(g->sum_sync_ns, sync_ns);
-	g->sum_callers += concurrent_callers;
-	g->syncs++;
+	count_sync(g, now_ns, sync_ns, concurrent_callers);
 	if (!measure_end(g, now_ns, calls_total, &m))
 		return;
 	g->begin_ns = 0;
@@ -307,6 +346,8 @@ static uint64_t lead_ns(const struct sg_window_flush_in *in)
 {
 	uint64_t t3 = mul_div(in->sync_ns_smoothed, 3, 1);
 
+	if (!t3) /* no sync yet: as for a slow disk */
+		return in->max_delay_ns / 2;
 	return clamp_u64(t3, in->max_delay_ns / 8, in->max_delay_ns / 2);
 }
 

@@ -60,7 +60,9 @@ struct sg_window_group {
 	uint64_t settle_until_ns; /* syncs begun under the other choice still end until then */
 	uint64_t begin_ns;	  /* of the measurement under way; 0: with the next sync to end */
 	uint64_t calls_at_begin;
-	uint64_t sum_sync_ns; /* over the syncs of this measurement */
+	uint64_t last_end_ns;	 /* of a sync of this measurement */
+	uint64_t longest_gap_ns; /* from one such end to the next */
+	uint64_t sum_sync_ns;	 /* over the syncs of this measurement */
 	uint64_t sum_callers;
 	uint64_t syncs;
 	struct sg_window_side side[2];
