@@ -64,7 +64,7 @@ $(O)/pic/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(SG_CFLAGS) $(PRELOAD_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(shell [ -d $(O) ] && find $(O) -name '*.d')
+-include $(shell find $(wildcard $(addprefix $(O)/,user pic bpf tests)) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all run check check-quick bench lint format install clean
 all: $(ALL)

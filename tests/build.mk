@@ -20,8 +20,8 @@ check: deps-check
 	@$(MAKE) --no-print-directory all unit-bin test-helpers $(CHECK_DEPS)
 	@$(MAKE) --no-print-directory SAN=asan unit-bin
 	@$(MAKE) --no-print-directory SAN=tsan unit-bin
-	@tests/run $(UNIT_BIN) $(UNIT_BIN:build/%=build/asan/%) $(UNIT_BIN:build/%=build/tsan/%) $(SHELL_TESTS) $(VM_TESTS)
+	@tests/run -t 1200 $(UNIT_BIN) $(UNIT_BIN:build/%=build/asan/%) $(UNIT_BIN:build/%=build/tsan/%) $(SHELL_TESTS) $(VM_TESTS)
 
 check-quick: deps-check
-	@$(MAKE) --no-print-directory all unit-bin test-helpers
+	@$(MAKE) --no-print-directory all unit-bin test-helpers fetch-loggers-or-skip
 	@tests/run $(UNIT_BIN) $(SHELL_TESTS)
