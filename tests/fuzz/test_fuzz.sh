@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+# Runs each fuzz target over its seeds and on from there, for FUZZ_SECONDS or FUZZ_RUNS inputs,
+# whichever ends first. With FUZZ_KEEP=DIR new inputs are kept there, and what crashes it too.
+. "$(dirname "$0")/../lib/tap.sh"
+
+# The seconds are a bound for slow machines: the runs normally end first.
+FUZZ_SECONDS=${FUZZ_SECONDS:-20} FUZZ_RUNS=${FUZZ_RUNS:-200000}
+case ${FUZZ_KEEP:=} in ''|/*) ;; *) FUZZ_KEEP=$TOP/$FUZZ_KEEP;; esac
+
+fuzz() {
+	local bin=$O/tests/fuzz/fuzz_$1 seeds=$TOP/tests/fuzz/corpus/$1 dict=$TOP/tests/fuzz/$1.dict keep
+	[ -x "$bin" ] || skip "fuzz_$1 is not built: clang's fuzzer library (libclang-rt-14-dev) is missing"
+	keep=${FUZZ_KEEP:-$T}/$1
+	mkdir -p "$keep"
+	if [ -e "$dict" ]; then dict=-dict=$dict; else dict=; fi
+	"$bin" -max_total_time="$FUZZ_SECONDS" -runs="$FUZZ_RUNS" -max_len=2048 -timeout=5 -rss_limit_mb=1024 \
+		-print_final_stats=1 -artifact_prefix="$keep/" ${dict:+"$dict"} "$keep" "$seeds" >"$T/log" 2>&1 || {
+		tail -n 40 "$T/log" >&2
+		for f in "$keep"/crash-* "$keep"/timeout-*; do [ ! -e "$f" ] || od -c "$f" | head -n 40 >&2; done
+		fail "fuzz_$1 found something; FUZZ_KEEP=DIR keeps the input"
+	}
+	grep -E '^stat::(number_of_executed_units|new_units_added)' "$T/log" | sed 's/^/# /' >&2
+}
+
+test_any_bytes_are_a_policy_or_a_clear_error() { fuzz policy; }
+test_any_glob_matches_as_defined() { fuzz glob; }
+
+tap_main
