@@ -557,9 +557,24 @@ static void one_round(struct sg_broker *b)
 	}
 	if (fds[P_UNTIL].revents)
 		b->until_ended = true;
+	if (sg_now_ns() - b->released_ns < RELEASE_MS * 1000000ull)
+		return;
 	pthread_mutex_lock(&b->lock);
 	broker_release_unused(b);
 	pthread_mutex_unlock(&b->lock);
+	b->released_ns = sg_now_ns();
+}
+
+/* From the moment the beat is 0 the guarded processes sync for themselves; then flush the rest. */
+static void wind_up(struct sg_broker *b)
+{
+	atomic_store(&b->stopping, true);
+	atomic_fetch_add(&b->tick, 1);
+	sg_futex_wake(&b->tick, 1);
+	pthread_join(b->ticker, NULL);
+	atomic_store(&b->registry->broker_beat_ns, 0);
+	atomic_store(&b->registry->clock_epoch, 0);
+	broker_stop_flushers(b);
 }
 
 int sg_broker_run(struct sg_broker *b)
@@ -568,8 +583,6 @@ int sg_broker_run(struct sg_broker *b)
 	char byte = 1;
 	int err;
 
-	if (b->o.until_pidfd < 0 && !b->o.until)
-		b->o.until_pidfd = -1;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&b->ticker, NULL, broker_ticker, b);
@@ -583,11 +596,7 @@ int sg_broker_run(struct sg_broker *b)
 	}
 	while (!done(b))
 		one_round(b);
-	broker_stop_flushers(b);
-	atomic_store(&b->stopping, true);
-	atomic_fetch_add(&b->tick, 1);
-	sg_futex_wake(&b->tick, 1);
-	pthread_join(b->ticker, NULL);
+	wind_up(b);
 	return 0;
 }
 

@@ -66,6 +66,7 @@ struct sg_broker {
 	_Atomic bool stopping;
 	_Atomic uint32_t tick; /* futex: wakes the ticker before its time */
 	bool until_ended;
+	uint64_t released_ns; /* when broker_release_unused last ran */
 };
 
 static inline uint32_t broker_ledger_index(const struct broker_ledger *p)
