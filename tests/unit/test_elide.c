@@ -149,6 +149,8 @@ static void test_an_offset_that_moved_ends_the_proof(void)
 	CU_ASSERT_FALSE(sg_elide_redundant(&p, &st, EPOCH, OFFSET - MS - 1));
 	CU_ASSERT_FALSE(sg_elide_redundant(&p, &st, EPOCH, INT64_MIN));
 	CU_ASSERT_FALSE(sg_elide_redundant(&p, &st, EPOCH, INT64_MAX));
+	p.offset_ns = INT64_MIN;
+	CU_ASSERT_FALSE(sg_elide_redundant(&p, &st, EPOCH, INT64_MAX));
 }
 
 static int begin_aged(int64_t age_ns, uint64_t granularity_ns)
