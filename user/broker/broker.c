@@ -565,16 +565,20 @@ static void one_round(struct sg_broker *b)
 	b->released_ns = sg_now_ns();
 }
 
-/* From the moment the beat is 0 the guarded processes sync for themselves; then flush the rest. */
+/* From the moment the beat is 0 the guarded processes sync for themselves; then flush the rest, still
+ * watched: that disk may hang, too. */
 static void wind_up(struct sg_broker *b)
 {
-	atomic_store(&b->stopping, true);
+	pthread_mutex_lock(&b->lock);
+	b->no_beat = true;
+	atomic_store(&b->registry->broker_beat_ns, 0);
+	atomic_store(&b->registry->clock_epoch, 0);
+	pthread_mutex_unlock(&b->lock);
+	broker_stop_flushers(b);
+	atomic_store(&b->ended, true);
 	atomic_fetch_add(&b->tick, 1);
 	sg_futex_wake(&b->tick, 1);
 	pthread_join(b->ticker, NULL);
-	atomic_store(&b->registry->broker_beat_ns, 0);
-	atomic_store(&b->registry->clock_epoch, 0);
-	broker_stop_flushers(b);
 }
 
 int sg_broker_run(struct sg_broker *b)

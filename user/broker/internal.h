@@ -63,7 +63,8 @@ struct sg_broker {
 	struct broker_ledger ledgers[SG_FILES];
 	pthread_mutex_t lock;
 	pthread_t ticker;
-	_Atomic bool stopping;
+	_Atomic bool stopping, ended;
+	bool no_beat; /* under lock */
 	_Atomic uint32_t tick; /* futex: wakes the ticker before its time */
 	bool until_ended;
 	uint64_t released_ns; /* when broker_release_unused last ran */

@@ -127,15 +127,16 @@ void *broker_ticker(void *broker)
 	uint64_t now_ns, next_ns, n;
 	uint32_t i, seen;
 
-	while (!atomic_load(&b->stopping)) {
+	while (!atomic_load(&b->ended)) {
 		seen = atomic_load(&b->tick);
 		now_ns = sg_now_ns();
-		atomic_store(&b->registry->broker_beat_ns, now_ns);
 		atomic_store(&b->session->beat_ns, now_ns);
 		next_ns = watch(b, b->session, own_stalled, now_ns);
 		n = shortest(b->session);
 		next_ns = n < next_ns ? n : next_ns;
 		pthread_mutex_lock(&b->lock);
+		if (!b->no_beat)
+			atomic_store(&b->registry->broker_beat_ns, now_ns);
 		for (i = 0; i < SG_BROKER_SESSIONS; i++) {
 			s = &b->sessions[i];
 			if (!s->used || s->ended)
