@@ -51,30 +51,31 @@ static void tell(const char *what, long r, int e)
 		_exit(99);
 }
 
-#define CALL(expr)                         \
-	({                                 \
-		long r_;                   \
-		errno = 77;                \
-		r_ = (long)(expr);         \
-		tell(#expr, r_, errno);    \
-		r_;                        \
+#define CALL(expr)                      \
+	({                              \
+		long r_;                \
+		errno = 77;             \
+		r_ = (long)(expr);      \
+		tell(#expr, r_, errno); \
+		r_;                     \
 	})
 /* A pointer: only whether there is one. */
-#define STREAM(expr)                              \
-	({                                        \
-		FILE *f_;                         \
-		errno = 77;                       \
-		f_ = (expr);                      \
-		tell(#expr, f_ != NULL, errno);   \
-		f_;                               \
+#define STREAM(expr)                            \
+	({                                      \
+		FILE *f_;                       \
+		errno = 77;                     \
+		f_ = (expr);                    \
+		tell(#expr, f_ != NULL, errno); \
+		f_;                             \
 	})
 
 static void opens(void)
 {
 	int fd, dir = open(".", O_RDONLY | O_DIRECTORY), i;
 	struct stat st;
-	char t[] = "tXXXXXX", t64[] = "tXXXXXX", ts[] = "tXXXXXX.log", ts64[] = "tXXXXXX.log", to[] = "tXXXXXX",
-	     to64[] = "tXXXXXX", tos[] = "tXXXXXX.log", tos64[] = "tXXXXXX.log", bad[] = "no";
+	char t[] = "tXXXXXX", t64[] = "tXXXXXX", ts[] = "tXXXXXX.log", ts64[] = "tXXXXXX.log",
+	     to[] = "tXXXXXX", to64[] = "tXXXXXX", tos[] = "tXXXXXX.log", tos64[] = "tXXXXXX.log",
+	     bad[] = "no";
 	int made[32], n = 0;
 
 	umask(027);
@@ -154,9 +155,12 @@ static int vprint_chk(int fd, const char *format, ...)
 static void appends(void)
 {
 	struct iovec v[3] = { { "one ", 4 }, { "two ", 4 }, { "three\n", 6 } };
-	struct iovec none[1] = { { bad_pointer, 5 } }, big[2] = { { v, SSIZE_MAX }, { v, SSIZE_MAX } };
-	int fd = open("app.log", O_RDWR | O_CREAT | O_APPEND, 0644), in = open("in", O_RDWR | O_CREAT, 0644);
-	int pos = open("pos.log", O_RDWR | O_CREAT, 0644), full = open("/dev/full", O_WRONLY), p[2], ro, i;
+	struct iovec none[1] = { { bad_pointer, 5 } },
+		     big[2] = { { v, SSIZE_MAX }, { v, SSIZE_MAX } };
+	int fd = open("app.log", O_RDWR | O_CREAT | O_APPEND, 0644),
+	    in = open("in", O_RDWR | O_CREAT, 0644);
+	int pos = open("pos.log", O_RDWR | O_CREAT, 0644), full = open("/dev/full", O_WRONLY), p[2],
+	    ro, i;
 	int null = open("/dev/null", O_WRONLY);
 	off_t at = 0;
 	off64_t at64 = 0, out64 = 0;
@@ -249,7 +253,8 @@ static void appends(void)
 
 static void syncs(void)
 {
-	int fd = open("sync.log", O_RDWR | O_CREAT | O_APPEND, 0644), dir = open(".", O_RDONLY), p[2];
+	int fd = open("sync.log", O_RDWR | O_CREAT | O_APPEND, 0644), dir = open(".", O_RDONLY),
+	    p[2];
 	int ro = open("sync.log", O_RDONLY);
 	char *m;
 
@@ -447,27 +452,54 @@ static void streams(void)
 
 static int status_of(int how)
 {
-	char *const argv[] = { "sh", "-c", "exit ${CODE:-7}", NULL }, *const env[] = { "CODE=8", NULL };
+	char *const argv[] = { "sh", "-c", "exit ${CODE:-7}", NULL }, *const env[] = { "CODE=8",
+										       NULL };
 	int status, fd;
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		switch (how) {
-		case 0: execv("/bin/sh", argv); break;
-		case 1: execve("/bin/sh", argv, env); break;
-		case 2: execvp("sh", argv); break;
-		case 3: execvpe("sh", argv, env); break;
-		case 4: execl("/bin/sh", "sh", "-c", "exit 9", NULL); break;
-		case 5: execlp("sh", "sh", "-c", "exit $#", "name", "1", "2", "3", NULL); break;
-		case 6: execle("/bin/sh", "sh", "-c", "exit $CODE", NULL, env); break;
-		case 7: fd = open("/bin/sh", O_RDONLY | O_CLOEXEC); fexecve(fd, argv, env); break;
-		case 8: execveat(AT_FDCWD, "/bin/sh", argv, env, 0); break;
-		case 9: _exit(execl("/missing", "missing", NULL) == -1 && errno == ENOENT ? 10 : 0);
-		case 10: _exit(execlp("missing-program", "x", NULL) == -1 && errno == ENOENT ? 11 : 0);
-		case 11: _exit(execv("/", argv) == -1 && errno == EACCES ? 12 : 0);
-		case 12: _exit(13);
-		case 13: _Exit(14);
-		case 14: quick_exit(15);
+		case 0:
+			execv("/bin/sh", argv);
+			break;
+		case 1:
+			execve("/bin/sh", argv, env);
+			break;
+		case 2:
+			execvp("sh", argv);
+			break;
+		case 3:
+			execvpe("sh", argv, env);
+			break;
+		case 4:
+			execl("/bin/sh", "sh", "-c", "exit 9", NULL);
+			break;
+		case 5:
+			execlp("sh", "sh", "-c", "exit $#", "name", "1", "2", "3", NULL);
+			break;
+		case 6:
+			execle("/bin/sh", "sh", "-c", "exit $CODE", NULL, env);
+			break;
+		case 7:
+			fd = open("/bin/sh", O_RDONLY | O_CLOEXEC);
+			fexecve(fd, argv, env);
+			break;
+		case 8:
+			execveat(AT_FDCWD, "/bin/sh", argv, env, 0);
+			break;
+		case 9:
+			_exit(execl("/missing", "missing", NULL) == -1 && errno == ENOENT ? 10 : 0);
+		case 10:
+			_exit(execlp("missing-program", "x", NULL) == -1 && errno == ENOENT ? 11
+											    : 0);
+		case 11:
+			_exit(execv("/", argv) == -1 && errno == EACCES ? 12 : 0);
+		case 12:
+			_exit(13);
+		case 13:
+			_Exit(14);
+		case 14:
+			quick_exit(15);
 		}
 		_exit(97);
 	}

@@ -21,6 +21,12 @@
 #include "guard/guard.h"
 #include "tap.h"
 
+/* A cancelled thread leaves poison on its stack, where ASan then puts a variable of its own. */
+const char *__asan_default_options(void)
+{
+	return "use_sigaltstack=0";
+}
+
 static char scratch[64];
 
 /* Before the constructor of the wrappers, which has no priority. */
@@ -110,14 +116,14 @@ static void test_the_guard_is_there(void)
 }
 
 /* One append is one append, and its bytes are those that came back. */
-#define APPENDS(expr, bytes)                                                           \
-	do {                                                                           \
+#define APPENDS(expr, bytes)                                                                    \
+	do {                                                                                    \
 		uint64_t n_ = count_of(fd, SG_C_APPENDS), b_ = count_of(fd, SG_C_APPEND_BYTES); \
-		errno = 77;                                                            \
-		CU_ASSERT_EQUAL(expr, bytes);                                          \
-		CU_ASSERT_EQUAL(errno, 77);                                            \
-		CU_ASSERT_EQUAL(count_of(fd, SG_C_APPENDS), n_ + 1);                   \
-		CU_ASSERT_EQUAL(count_of(fd, SG_C_APPEND_BYTES), b_ + (bytes));        \
+		errno = 77;                                                                     \
+		CU_ASSERT_EQUAL(expr, bytes);                                                   \
+		CU_ASSERT_EQUAL(errno, 77);                                                     \
+		CU_ASSERT_EQUAL(count_of(fd, SG_C_APPENDS), n_ + 1);                            \
+		CU_ASSERT_EQUAL(count_of(fd, SG_C_APPEND_BYTES), b_ + (bytes));                 \
 	} while (0)
 
 ssize_t __write(int, const void *, size_t);
@@ -185,22 +191,22 @@ int __openat_2(int, const char *, int);
 int __openat64_2(int, const char *, int);
 
 /* A descriptor that was looked at when it was opened is neither unknown nor plain. */
-#define TRACKS(expr)                                                        \
-	do {                                                                \
-		int fd_ = (expr);                                           \
-		CU_ASSERT_TRUE_FATAL(fd_ >= 0);                             \
-		CU_ASSERT_TRUE(atomic_load(&sg_guard_fd[fd_]) > SG_FD_PLAIN); \
-		CU_ASSERT_EQUAL(close(fd_), 0);                             \
+#define TRACKS(expr)                                                            \
+	do {                                                                    \
+		int fd_ = (expr);                                               \
+		CU_ASSERT_TRUE_FATAL(fd_ >= 0);                                 \
+		CU_ASSERT_TRUE(atomic_load(&sg_guard_fd[fd_]) > SG_FD_PLAIN);   \
+		CU_ASSERT_EQUAL(close(fd_), 0);                                 \
 		CU_ASSERT_EQUAL(atomic_load(&sg_guard_fd[fd_]), SG_FD_UNKNOWN); \
 	} while (0)
-#define TRACKS_STREAM(expr)                                                 \
-	do {                                                                \
-		FILE *f_ = (expr);                                          \
-		int n_;                                                     \
-		CU_ASSERT_PTR_NOT_NULL_FATAL(f_);                           \
-		n_ = fileno(f_);                                            \
-		CU_ASSERT_TRUE(atomic_load(&sg_guard_fd[n_]) > SG_FD_PLAIN); \
-		CU_ASSERT_EQUAL(fclose(f_), 0);                             \
+#define TRACKS_STREAM(expr)                                                    \
+	do {                                                                   \
+		FILE *f_ = (expr);                                             \
+		int n_;                                                        \
+		CU_ASSERT_PTR_NOT_NULL_FATAL(f_);                              \
+		n_ = fileno(f_);                                               \
+		CU_ASSERT_TRUE(atomic_load(&sg_guard_fd[n_]) > SG_FD_PLAIN);   \
+		CU_ASSERT_EQUAL(fclose(f_), 0);                                \
 		CU_ASSERT_EQUAL(atomic_load(&sg_guard_fd[n_]), SG_FD_UNKNOWN); \
 	} while (0)
 
@@ -234,7 +240,8 @@ static void test_every_open_is_tracked_and_every_close_forgets(void)
 
 static void test_opened_for_writing_elsewhere_is_plain(void)
 {
-	int fd = open(in_scratch("other"), O_WRONLY | O_CREAT, 0600), null = open("/dev/null", O_WRONLY);
+	int fd = open(in_scratch("other"), O_WRONLY | O_CREAT, 0600),
+	    null = open("/dev/null", O_WRONLY);
 
 	CU_ASSERT_EQUAL(atomic_load(&sg_guard_fd[fd]), SG_FD_PLAIN);
 	CU_ASSERT_EQUAL(atomic_load(&sg_guard_fd[null]), SG_FD_PLAIN);
@@ -331,10 +338,18 @@ static void *cancel_self_and_call(void *arg)
 
 	pthread_cancel(pthread_self());
 	switch (went_on) {
-	case 0: (void)!write(fd, "x", 1); break;
-	case 1: fsync(fd); break;
-	case 2: close(fd); break;
-	case 3: open("/dev/null", O_RDONLY); break;
+	case 0:
+		(void)!write(fd, "x", 1);
+		break;
+	case 1:
+		fsync(fd);
+		break;
+	case 2:
+		close(fd);
+		break;
+	case 3:
+		open("/dev/null", O_RDONLY);
+		break;
 	}
 	went_on = -1;
 	return NULL;
@@ -414,7 +429,8 @@ static void test_fork_child_is_guarded_by_itself(void)
 
 		if (write(fd, "child\n", 6) != 6 || fsync(fd) != 0)
 			_exit(1);
-		if (sg_guard_session() == inherited || sg_guard_session()->pid != (uint32_t)getpid())
+		if (sg_guard_session() == inherited ||
+		    sg_guard_session()->pid != (uint32_t)getpid())
 			_exit(2);
 		_exit(count_of(fd, SG_C_APPENDS) == 1 ? 0 : 3);
 	}
@@ -433,7 +449,8 @@ static void test_number_reused_behind_our_back_is_seen_at_the_sync(void)
 
 	CU_ASSERT_EQUAL(write(fd, "x", 1), 1);
 	syscall(SYS_close, fd);
-	again = (int)syscall(SYS_openat, AT_FDCWD, in_scratch("second.log"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+	again = (int)syscall(SYS_openat, AT_FDCWD, in_scratch("second.log"),
+			     O_WRONLY | O_CREAT | O_APPEND, 0600);
 	CU_ASSERT_EQUAL_FATAL(again, fd);
 	CU_ASSERT_EQUAL(fsync(fd), 0);
 	CU_ASSERT_EQUAL(count_of(fd, SG_C_CALLS), 1);
@@ -447,7 +464,8 @@ static void test_append_to_a_number_reused_behind_our_back_goes_to_its_own_file(
 
 	CU_ASSERT_EQUAL(write(first, "x", 1), 1);
 	syscall(SYS_close, first);
-	again = (int)syscall(SYS_openat, AT_FDCWD, in_scratch("b.log"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+	again = (int)syscall(SYS_openat, AT_FDCWD, in_scratch("b.log"),
+			     O_WRONLY | O_CREAT | O_APPEND, 0600);
 	CU_ASSERT_EQUAL_FATAL(again, first);
 	CU_ASSERT_EQUAL(write(again, "yy", 2), 2);
 	CU_ASSERT_EQUAL(count_of(keep, SG_C_APPEND_BYTES), 1);
@@ -469,7 +487,8 @@ static void *hammer(void *arg)
 		snprintf(path, sizeof(path), "%s/%s", scratch, name);
 		fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		d = dup(fd);
-		if (write(fd, "line\n", 5) != 5 || (i % 10 == 0 && fsync(d) != 0) || close(fd) || close(d))
+		if (write(fd, "line\n", 5) != 5 || (i % 10 == 0 && fsync(d) != 0) || close(fd) ||
+		    close(d))
 			abort();
 	}
 	return NULL;
@@ -535,11 +554,15 @@ static void test_handler_that_syncs_inside_a_sync_does_not_hang(void)
 	close(signal_fd);
 }
 
-SG_TESTS("wrappers", TEST(test_the_guard_is_there), TEST(test_every_append_is_counted_once_and_keeps_errno),
-	 TEST(test_failed_append_is_no_append), TEST(test_every_open_is_tracked_and_every_close_forgets),
-	 TEST(test_opened_for_writing_elsewhere_is_plain), TEST(test_duplicates_share_and_forget_what_was_there),
+SG_TESTS("wrappers", TEST(test_the_guard_is_there),
+	 TEST(test_every_append_is_counted_once_and_keeps_errno),
+	 TEST(test_failed_append_is_no_append),
+	 TEST(test_every_open_is_tracked_and_every_close_forgets),
+	 TEST(test_opened_for_writing_elsewhere_is_plain),
+	 TEST(test_duplicates_share_and_forget_what_was_there),
 	 TEST(test_every_sync_is_counted_once_and_keeps_errno),
-	 TEST(test_cancelled_thread_leaves_nothing_under_way), TEST(test_calls_stay_cancellation_points),
+	 TEST(test_cancelled_thread_leaves_nothing_under_way),
+	 TEST(test_calls_stay_cancellation_points),
 #if !defined(__SANITIZE_THREAD__)
 	 TEST(test_vfork_child_leaves_the_tables_alone), TEST(test_fork_child_is_guarded_by_itself),
 #endif

@@ -207,7 +207,7 @@ static bool disabled(void)
 
 __attribute__((constructor)) static void preload_begin(void)
 {
-	struct sg_guard_config config = { .say = say };
+	static struct sg_guard_config config = { .say = say };
 	int saved = errno;
 
 	sg_next_resolve();

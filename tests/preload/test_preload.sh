@@ -1,0 +1,198 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+# Programs under the preload library do what they do without it. In window and ensure under the real
+# broker, started by `spoolguard run`.
+. "$(dirname "$0")/../lib/tap.sh"
+unset LD_PRELOAD "${!SPOOLGUARD_@}"
+H=$O/tests/preload
+
+modes() { echo observe group; [ -x "$SPOOLGUARD" ] && echo window ensure; true; }
+# guarded MODE COMMAND…, with every file under the present directory in that mode
+guarded() {
+	local mode=$1 policy; shift
+	policy="$(pwd -P)/**:mode=$mode"
+	case $mode in
+	observe|group) LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=$policy timeout 60 "$@";;
+	*) timeout 60 "$SPOOLGUARD" run --policy "$policy,max_delay=50ms,max_records=64,max_bytes=64KiB" -- "$@";;
+	esac
+}
+# in_modes FUNCTION: once in each mode, in a directory of its own
+in_modes() {
+	local m
+	for m in $(modes); do
+		mkdir -p "$T/$m"; cd "$T/$m"
+		"$1" "$m" || fail "$1 in $m"
+	done
+}
+family() { local want=$1 mode=$2 got rc=0; shift 2; got=$(guarded "$mode" "$H/family" "$@" 2>&1) || rc=$?; eq "$got, exit $rc" "$want, exit 0" "family $* in $mode"; }
+
+# --- the same as without us ---
+
+calls_are_the_same() {
+	mkdir bare guarded
+	(cd bare && "$H/calls") >bare.txt
+	(cd guarded && guarded "$1" "$H/calls") >guarded.txt
+	diff bare.txt guarded.txt && diff -r bare guarded
+}
+test_every_call_returns_what_it_returns_bare() { in_modes calls_are_the_same; }
+
+smoke_script() {
+	cat <<'END'
+for i in $(seq 1 25); do
+	echo "line $i" >>a.log; date -d "@$i" -u >>a.log; cat a.log | wc -c; printf '%d\n' "$i" | tee -a b.log
+	sort -r a.log | head -n 1; dd if=a.log of=c.log bs=7 count=3 conv=notrunc,fsync status=none; sync a.log
+	[ $((i % 5)) = 0 ] && { mv a.log "a$i.log"; : >a.log; gzip -nc "a$i.log" | md5sum; }
+done
+ls -l *.log | awk '{ print $1, $5, $9 }'; cat *.log | md5sum; ls missing; (exit 3); echo $?
+exec 3>>b.log; echo three >&3; exec 3>&-; tail -n 2 b.log; ( trap 'echo term' TERM; kill -TERM $BASHPID; true )
+END
+}
+smoke() {
+	mkdir bare guarded
+	smoke_script >script
+	(cd bare && bash ../script) >bare.txt 2>&1
+	(cd guarded && guarded "$1" bash ../script) >guarded.txt 2>&1
+	[ "$(wc -l <bare.txt)" -gt 75 ] && diff bare.txt guarded.txt && diff -r bare guarded
+}
+test_shell_script_prints_the_same() { in_modes smoke; }
+
+python() {
+	cat >script.py <<'END'
+import os, subprocess, tempfile, threading
+f = open("p.log", "a")
+def work():
+    for i in range(20):
+        os.write(f.fileno(), b"line\n"); os.fsync(f.fileno())
+t = [threading.Thread(target=work) for _ in range(4)]
+[x.start() for x in t]; [x.join() for x in t]
+print(os.path.getsize("p.log"))
+print(subprocess.run(["echo", "child"], capture_output=True, close_fds=True).stdout)
+print(subprocess.run("exit 3", shell=True).returncode)
+try: os.write(9999, b"x")
+except OSError as e: print(e.errno)
+pid = os.fork()
+if pid == 0:
+    os.write(f.fileno(), b"forked\n"); os._exit(0)
+print(os.waitpid(pid, 0)[1])
+os.rename("p.log", "q.log"); print(os.path.getsize("q.log"))
+END
+	mkdir bare guarded
+	(cd bare && python3 ../script.py) >bare.txt 2>&1
+	(cd guarded && guarded "$1" python3 ../script.py) >guarded.txt 2>&1
+	diff bare.txt guarded.txt && diff -r bare guarded
+}
+test_python_prints_the_same() { command -v python3 >/dev/null || skip "no python3"; in_modes python; }
+
+cat_is_the_same() { eq "$(guarded "$1" cat "$TOP/Makefile" | md5sum)" "$(md5sum <"$TOP/Makefile")" "cat"; }
+test_cat_prints_the_same() { in_modes cat_is_the_same; }
+
+# --- children, descriptors, locks ---
+
+closes_all() {
+	local how
+	for how in loop range from raw; do
+		rm -f d.log
+		family "done" "$1" closeall $how d.log
+		eq "$(sort d.log | uniq -c | xargs)" "1 after 1 before 100 more" "what closeall $how appended"
+	done
+}
+test_daemon_that_closes_everything_goes_on() { in_modes closes_all; }
+
+execs() { family end "$1" chain 10 x.log && eq "$(sort x.log | uniq -c | xargs)" "10 link 10 unsynced" "the chain's lines"; }
+test_chain_of_execs_loses_nothing() { in_modes execs; }
+
+forks() { family "" "$1" tree t.log && eq "$(sort t.log | uniq -c | xargs)" "400 child 8 grandchild 10 parent" "the tree's lines"; }
+test_fork_and_vfork_children_append_and_sync() { in_modes forks; }
+
+holds_locks() { family held "$1" locks l.log; family released "$1" flocks f.log; }
+test_record_locks_and_flocks_stay_the_programs_own() { in_modes holds_locks; }
+
+is_alone() { eq "$(guarded "$1" "$H/family" userns u.log)" "$("$H/family" userns u.log)" "unshare(CLONE_NEWUSER)"; }
+test_program_gets_no_thread_of_ours() { in_modes is_alone; }
+
+storms() { family calm "$1" storm s.log; }
+test_handlers_that_sync_inside_syncs_do_not_hang() { in_modes storms; }
+
+is_durable() { family "$("$H/family" osync o.log)" "$1" osync o.log; eq "$(wc -l <o.log)" 40 "lines"; rm o.log; }
+test_descriptors_with_o_sync_stay_so() { in_modes is_durable; }
+
+is_daemon() {
+	guarded "$1" "$H/family" daemon k.log >out 2>&1
+	wait_for 5 grep -q 'daemon done' out
+	eq "$(cat out)" "daemon done" "said"
+	eq "$(cat k.log | xargs)" "log log" "the log"
+}
+test_daemon_of_libc_redirects_behind_our_back() { in_modes is_daemon; }
+
+exits() { family "" "$1" later e.log; eq "$(xargs <e.log)" "main atexit" "the log"; }
+test_appends_of_exit_handlers_are_there() { in_modes exits; }
+
+# --- begin and end ---
+
+is_early() { eq "$(guarded "$1" "$H/early" 2>&1)" "" "early"; eq "$(xargs <early.log)" "early stdio" "the log"; }
+test_calls_before_our_constructor_work() { in_modes is_early; }
+
+is_quiet() { eq "$(guarded "$1" "$H/quiet" q.log r.log)" "0 allocations, all calls done" quiet; }
+test_wrapped_calls_allocate_nothing() { in_modes is_quiet; }
+
+# said_once MESSAGE NAME=VALUE…: the program runs, its stderr has the message, once, and nothing else
+said_once() {
+	local message=$1; shift
+	out=$(env LD_PRELOAD="$PRELOAD" "$@" "$H/family" closeall loop a.log 2>err)
+	eq "$out" "done" "the program"
+	eq "$(grep -c "^spoolguard: .*$message" err)" 1 "messages"
+	eq "$(wc -l <err)" 1 "lines on its stderr"
+}
+test_bad_policy_is_said_once_and_the_program_runs() { said_once windoww "SPOOLGUARD_POLICY=$T/*.log:mode=windoww"; }
+test_missing_policy_file_is_said_once_and_the_program_runs() { said_once missing.conf: "SPOOLGUARD_CONF=$T/missing.conf"; }
+test_absent_broker_is_said_once_and_the_program_runs() {
+	said_once "fall back to group" "SPOOLGUARD_BROKER=$T/none.sock" "SPOOLGUARD_POLICY=$T/*.log:mode=window"
+}
+test_unreachable_broker_is_said_once_and_the_program_runs() {
+	: >file
+	said_once "fall back to group" "SPOOLGUARD_BROKER=$T/file/sock" "SPOOLGUARD_POLICY=$T/*.log:mode=ensure"
+}
+
+test_nothing_is_said_into_a_file_that_has_number_2() {
+	LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=nonsense "$H/family" osync two.log >/dev/null 2>&-
+	eq "$(sort -u two.log)" durable "the log"
+}
+
+test_disabled_library_does_nothing() {
+	out=$(SPOOLGUARD_DISABLE=1 LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=nonsense "$H/small" 2>&1)
+	eq "$out" "all so" "small"
+}
+
+test_setuid_program_ignores_us() {
+	[ "$(id -u)" = 0 ] || skip "not root"
+	chmod 777 "$T"
+	cp "$H/small" small && chown nobody small && chmod u+s small
+	out=$(LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=nonsense ./small 2>&1)
+	eq "$out" "all so" "small"
+}
+
+test_library_lives_beside_another_preload() {
+	local p
+	for p in "$H/nosync.so $PRELOAD" "$PRELOAD:$H/nosync.so"; do
+		out=$(LD_PRELOAD=$p SPOOLGUARD_POLICY="$T/*.log:mode=group" "$H/family" chain 3 a.log 2>&1)
+		eq "$out" end "with LD_PRELOAD=$p"
+	done
+}
+
+test_library_beneath_us_that_voids_syncs_is_seen() {
+	export SPOOLGUARD_POLICY="$T/*.log:mode=group"
+	eq "$(LD_PRELOAD=$H/nosync.so "$H/verdict" a.log)" "$(LD_PRELOAD=$H/nosync.so "$H/verdict" b.log)"
+	[ "$("$H/verdict" c.log)" != "$(LD_PRELOAD=$H/nosync.so "$H/verdict" c.log)" ] || fail "it was not seen"
+}
+
+# A tenth of a nanosecond is the unit. The least of many batches; a busy machine gets three tries.
+test_write_that_is_no_business_of_ours_costs_at_most_15_ns() {
+	local try bare with
+	for try in 1 2 3; do
+		bare=$("$H/speed") with=$(LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY="/nowhere/*:mode=group" "$H/speed")
+		[ $((with - bare)) -gt 150 ] || return 0
+	done
+	fail "$with against $bare"
+}
+
+tap_main
