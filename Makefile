@@ -66,7 +66,7 @@ $(O)/pic/%.o: %.c
 
 -include $(shell find $(wildcard $(addprefix $(O)/,user pic bpf tests)) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all run check check-quick bench lint format install clean
+.PHONY: all run check check-quick lint format install clean
 all: $(ALL)
 
 lint: $(LINT_DEPS)
