@@ -356,7 +356,7 @@ static const struct bad bad_lines[] = {
 	{ "a*:mode=group", 1, 1, C "rule 1: \"a*\": a glob is an absolute path, beginning with /" },
 	{ "/[a:mode=group", 1, 2,
 	  C "rule 1: \"/[a\": a [ without its ]; a plain one is written \\[" },
-	{ "/[[\\:a\\:]]:mode=group", 1, 1,
+	{ "/[[\\:a\\:]]:mode=group", 1, 3,
 	  C "rule 1: \"/[[\\:a\\:]]\": classes like [:alpha:] are not known here; write a range, "
 	    "like [a-z]" },
 	{ "/a\\", 1, 1, C "rule 1: \"/a\\\": a rule is GLOB:key=value,key=value" },
@@ -555,6 +555,22 @@ static void test_what_is_written_is_read_back_the_same(void)
 	check_round_trip("");
 }
 
+/* Found by fuzzing: with its colons escaped this glob is longer than a glob may be. */
+static void test_a_glob_of_many_colons_is_read_back(void)
+{
+	char text[SG_GLOB_MAX + 8] = "[/";
+
+	memset(text + 2, ':', SG_GLOB_MAX - 1);
+	text[SG_GLOB_MAX + 1] = ']';
+	CU_ASSERT_EQUAL(parse_file(text), 0);
+	CU_ASSERT_EQUAL(strlen(policy.rules[0].glob), SG_GLOB_MAX);
+	check_round_trip(NULL);
+	text[SG_GLOB_MAX + 1] = ':';
+	text[SG_GLOB_MAX + 2] = ']';
+	CU_ASSERT_EQUAL(parse_file(text), -EINVAL);
+	CU_ASSERT_EQUAL(report.error.column, SG_GLOB_MAX + 2);
+}
+
 static void test_a_changed_rule_is_written_without_its_set_bits(void)
 {
 	char out[SG_POLICY_RULE_TEXT];
@@ -627,5 +643,6 @@ SG_TESTS("policy", TEST(test_an_empty_text_is_an_empty_policy),
 	 TEST(test_rules_that_are_never_reached_are_warned_of),
 	 TEST(test_more_warnings_than_fit_are_counted),
 	 TEST(test_what_is_written_is_read_back_the_same),
+	 TEST(test_a_glob_of_many_colons_is_read_back),
 	 TEST(test_a_changed_rule_is_written_without_its_set_bits),
 	 TEST(test_the_longest_rule_fits_its_buffer), TEST(test_single_values_are_written))

@@ -541,42 +541,65 @@ static int setting(struct parser *p, struct span key, struct span value)
 	return 0;
 }
 
-/* Copies a glob without the backslashes that only guard ':' and ';'. out has SG_GLOB_MAX + 1 bytes. */
-static void copy_glob(char *out, struct span glob)
+/* Does the backslash at glob.s[i] only guard the ':' or ';' behind it? In a glob these are plain. */
+static bool guards(struct span glob, size_t i)
+{
+	return i + 1 < glob.n && (glob.s[i + 1] == ':' || glob.s[i + 1] == ';');
+}
+
+/*
+ * Copies a glob without such backslashes, so that both forms give the same rule. Stops when more
+ * than SG_GLOB_MAX bytes are out (out has room for one more and a NUL) or at the offset `until` of
+ * the copy. Returns how far it came in glob.
+ */
+static size_t copy_glob(char *out, struct span glob, size_t until)
 {
 	size_t i, n = 0;
 
-	for (i = 0; i < glob.n; i++) {
+	for (i = 0; i < glob.n && n <= SG_GLOB_MAX && n < until; i++) {
 		if (glob.s[i] == '\\' && i + 1 < glob.n) {
-			if (glob.s[i + 1] != ':' && glob.s[i + 1] != ';')
+			if (!guards(glob, i))
 				out[n++] = '\\';
 			i++;
 		}
 		out[n++] = glob.s[i];
 	}
 	out[n] = '\0';
+	return i;
+}
+
+/* Copies and checks the glob of a rule. */
+static int read_glob(struct parser *p, struct sg_rule *rule, struct span glob)
+{
+	char copy[SG_GLOB_MAX + 3];
+	enum sg_glob_error e;
+	size_t at;
+
+	copy_glob(copy, glob, SIZE_MAX);
+	e = sg_glob_check(copy, strlen(copy), &at);
+	if (e) {
+		at = copy_glob(copy, glob, at);
+		return fail_quoted(p, glob.s + at, glob, sg_glob_strerror(e));
+	}
+	strcpy(rule->glob, copy);
+	return 0;
 }
 
 static int rule_begin(struct parser *p, struct span glob)
 {
 	struct sg_policy *policy = p->policy;
 	struct sg_rule *rule = &policy->rules[policy->n];
-	enum sg_glob_error e;
 	unsigned int i;
-	size_t at;
+	int rc;
 
 	if (policy->n == SG_POLICY_RULES) {
 		fail(p, glob.s, "too many rules; the most is 64");
 		return -E2BIG;
 	}
-	e = sg_glob_check(glob.s, glob.n, &at);
-	if (e)
-		return fail_quoted(p, glob.s + at, glob, sg_glob_strerror(e));
 	sg_rule_init(rule);
-	copy_glob(rule->glob, glob);
-	e = sg_glob_check(rule->glob, strlen(rule->glob), &at); /* "[\:" may now read "[:" */
-	if (e)
-		return fail_quoted(p, glob.s, glob, sg_glob_strerror(e));
+	rc = read_glob(p, rule, glob);
+	if (rc)
+		return rc;
 	for (i = 0; i < policy->n; i++)
 		if (!strcmp(policy->rules[i].glob, rule->glob))
 			return fail_twice(p, glob, policy->rules[i].line);
