@@ -1,7 +1,7 @@
 # Tests of the preload library: helper programs for the shell tests, which run them under it, and CUnit
 # programs with the wrappers linked in (test_*.c), which sanitizers can watch.
 PRELOAD_HELPERS := $(addprefix $(O)/tests/preload/,calls family quiet small speed early early.so \
-	nosync.so verdict small-musl small-static)
+	nosync.so verdict drains small-musl small-static)
 TEST_HELPERS += $(PRELOAD_HELPERS)
 
 PRELOAD_UNIT_SRC := $(wildcard tests/preload/test_*.c)
@@ -17,7 +17,7 @@ $(O)/tests/preload/%: tests/preload/%.c
 $(O)/tests/preload/%.so: tests/preload/%.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -std=gnu11 $(WARN) -Wno-missing-prototypes -D_GNU_SOURCE -O1 -g -shared -fPIC -o $@ $<
-$(O)/tests/preload/verdict: $(O)/tests/preload/verdict.o $(PRELOAD_SRC:%.c=$(O)/%.o) $(O)/libguard.a
+$(O)/tests/preload/verdict $(O)/tests/preload/drains: $(O)/tests/preload/%: $(O)/tests/preload/%.o $(PRELOAD_SRC:%.c=$(O)/%.o) $(O)/libguard.a
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ -lpthread
 $(O)/tests/preload/early: tests/preload/early.c $(O)/tests/preload/early.so
 	$(call say,LD,$@)$(CC) -std=gnu11 $(WARN) -Wno-missing-prototypes -D_GNU_SOURCE -O1 -g -DMAIN -o $@ $^ -Wl,-rpath,'$$ORIGIN'

@@ -13,7 +13,8 @@ guarded() {
 	policy="$(pwd -P)/**:mode=$mode"
 	case $mode in
 	observe|group) LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=$policy timeout 60 "$@";;
-	*) timeout 60 "$SPOOLGUARD" run --policy "$policy,max_delay=50ms,max_records=64,max_bytes=64KiB" -- "$@";;
+	*) timeout 60 "$SPOOLGUARD" run --no-observe --socket-dir "$T/run" \
+		--policy "$policy,max_delay=50ms,max_records=64,max_bytes=64KiB" -- "$@";;
 	esac
 }
 # in_modes FUNCTION: once in each mode, in a directory of its own
@@ -97,6 +98,29 @@ closes_all() {
 	done
 }
 test_daemon_that_closes_everything_goes_on() { in_modes closes_all; }
+
+# Its connection to the broker is spared by the loop and by close_range, and made anew after raw calls.
+test_window_goes_on_after_everything_was_closed() {
+	[ -x "$SPOOLGUARD" ] || skip "no command"
+	local how
+	for how in loop range from raw; do
+		rm -f w.log
+		"$SPOOLGUARD" -j run --no-observe --socket-dir "$T/run" --report="$T/report" \
+			--policy "$T/*.log:mode=window,max_records=64" -- "$H/family" closeall $how w.log
+		wait_for 5 test -s "$T/report"
+		eq "$(jq -c '.files[0] | [.shim.syncs.calls, .shim.syncs.windowed, .appends, .mode]' report)" \
+			'[4,4,102,"window"]' "after closeall $how"
+		[ "$(jq '.files[0].at_risk.peak_records' report)" -le 64 ] || fail "beyond the bound"
+		rm report
+	done
+}
+
+test_nothing_overtakes_data_at_risk() {
+	[ -x "$SPOOLGUARD" ] || skip "no command"
+	eq "$("$SPOOLGUARD" run --no-observe --socket-dir "$T/run" \
+		--policy "$T/*.log:mode=window,max_delay=20s,max_records=1000,max_bytes=10MiB,adapt=off" -- \
+		env -u LD_PRELOAD "$H/drains")" "0 failures" "drains"
+}
 
 execs() { family end "$1" chain 10 x.log && eq "$(sort x.log | uniq -c | xargs)" "10 link 10 unsynced" "the chain's lines"; }
 test_chain_of_execs_loses_nothing() { in_modes execs; }
