@@ -5,7 +5,7 @@
 # tests/fuzz/corpus/NAME holds the seeds of fuzz_NAME.c, and every input that once broke it.
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_GUARD   := user/guard/policy.c user/guard/glob.c user/guard/units.c
+FUZZ_GUARD   := $(addprefix user/guard/,policy.c glob.c units.c session.c hist.c)
 FUZZ_FLAGS   := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
 $(O)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_GUARD) $(FUZZ_GUARD:.c=.h)

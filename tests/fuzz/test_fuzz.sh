@@ -25,5 +25,6 @@ fuzz() {
 
 test_any_bytes_are_a_policy_or_a_clear_error() { fuzz policy; }
 test_any_glob_matches_as_defined() { fuzz glob; }
+test_any_session_memory_is_read_safely() { fuzz session; }
 
 tap_main
