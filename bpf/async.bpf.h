@@ -126,23 +126,26 @@ SG_EVENT_AS(io_uring_complete_res, io_uring_complete, on_uring_complete(req, res
 static long aio_one(__u32 i, __u64 *pointers)
 {
 	struct sg_inflight e = { .op = SG_OP_WRITE, .route = SG_ROUTE_AIO };
-	struct iocb iocb, *user = NULL;
+	struct iocb *user = NULL;
+	__u16 opcode = 0;
+	__u32 fd = 0;
 	struct sg_file_rec *rec;
 	struct inode *inode;
 	struct file *file;
 
 	if (bpf_probe_read_user(&user, sizeof(user), (void *)(*pointers + i * sizeof(user))) ||
-	    bpf_probe_read_user(&iocb, sizeof(iocb), user))
+	    bpf_probe_read_user(&opcode, sizeof(opcode), &user->aio_lio_opcode) ||
+	    bpf_probe_read_user(&fd, sizeof(fd), &user->aio_fildes))
 		return 0;
-	file = fd_file(iocb.aio_fildes);
+	file = fd_file(fd);
 	if (!file)
 		return 0;
 	inode = file_inode(file);
 	if (!wanted(inode))
 		return 0;
-	switch (iocb.aio_lio_opcode) {
+	switch (opcode) {
 	case IOCB_CMD_PWRITE:
-		e.bytes = iocb.aio_nbytes;
+		bpf_probe_read_user(&e.bytes, sizeof(e.bytes), &user->aio_nbytes);
 		/* fall through */
 	case IOCB_CMD_PWRITEV:
 		op_untimed(&e, inode, file);

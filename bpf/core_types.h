@@ -21,7 +21,7 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs {
-	unsigned long bp, r10, ip, ax, cx, dx, si, di, orig_ax, sp, r8, r9;
+	unsigned long bx, bp, r10, ip, ax, cx, dx, si, di, orig_ax, sp, r8, r9;
 };
 
 struct hlist_node {

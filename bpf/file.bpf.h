@@ -208,6 +208,19 @@ static __always_inline bool inode_was_dirty(struct inode *inode)
 	return false;
 }
 
+static __always_inline void file_first(struct sg_file_rec *rec, struct inode *inode)
+{
+	rec->mode = BPF_CORE_READ(inode, i_mode);
+	rec->fs_magic = inode_magic(inode);
+	rec->first_ns = bpf_ktime_get_ns();
+	rec->first_tgid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(rec->first_comm, sizeof(rec->first_comm));
+	if (inode_was_dirty(inode)) {
+		rec->unknown_route = SG_ROUTE_OTHER;
+		raise_to(&rec->unknown_ns, rec->first_ns);
+	}
+}
+
 /*
  * The record of a file, made on first sight. NULL when it is not wanted. When the map is full the
  * key becomes "other" and its record is given.
@@ -216,12 +229,12 @@ static __noinline struct sg_file_rec *file_get(struct sg_file_key *key, struct i
 					       struct file *file)
 {
 	const struct sg_config *c = config_get();
-	struct sg_file_rec *rec, new = {};
+	struct sg_file_rec *rec;
+	__u32 zero = 0;
+	void *init;
+	long rc;
 
-	if (!c || !inode)
-		return NULL;
-	new.mode = BPF_CORE_READ(inode, i_mode);
-	if (!type_wanted(c, new.mode))
+	if (!c || !inode || !type_wanted(c, BPF_CORE_READ(inode, i_mode)))
 		return NULL;
 	file_key(key, inode);
 	if ((c->flags & SG_CONFIG_DEVS) && !bpf_map_lookup_elem(&filter_devs, &key->dev))
@@ -229,23 +242,22 @@ static __noinline struct sg_file_rec *file_get(struct sg_file_key *key, struct i
 	rec = bpf_map_lookup_elem(&files, key);
 	if (rec)
 		return rec;
-	new.fs_magic = inode_magic(inode);
-	new.first_ns = bpf_ktime_get_ns();
-	new.first_tgid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(new.first_comm, sizeof(new.first_comm));
-	if (inode_was_dirty(inode)) {
-		new.unknown_ns = new.first_ns;
-		new.unknown_route = SG_ROUTE_OTHER;
-	}
-	if (bpf_map_update_elem(&files, key, &new, BPF_NOEXIST) == -E2BIG_) {
+	init = bpf_map_lookup_elem(&zero_file, &zero);
+	if (!init)
+		return NULL;
+	rc = bpf_map_update_elem(&files, key, init, BPF_NOEXIST);
+	if (rc == -E2BIG_) {
 		drop(SG_DROP_FILES_FULL);
 		key->ino = 0;
 		key->dev = 0;
 		key->gen = 0;
-		return bpf_map_lookup_elem(&files, key);
 	}
-	path_fill(key, inode, file);
-	return bpf_map_lookup_elem(&files, key);
+	rec = bpf_map_lookup_elem(&files, key);
+	if (rec && !rc) { /* made by this task: nobody else fills it in */
+		file_first(rec, inode);
+		path_fill(key, inode, file);
+	}
+	return rec;
 }
 
 static __always_inline void file_touch(struct sg_file_rec *rec, __u64 now)

@@ -44,6 +44,7 @@ SG_ARRAY(owner, struct sg_owner, 1);
 /* Values too large for the stack begin as a copy of these. Nothing writes them. */
 SG_ARRAY(zero_stat, struct sg_stat, 1);
 SG_ARRAY(zero_path, struct sg_path, 1);
+SG_ARRAY(zero_file, struct sg_file_rec, 1);
 
 /* The hooks that user space attaches: who counts what depends on it. */
 const volatile __u32 hooks;

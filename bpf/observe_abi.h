@@ -196,7 +196,7 @@ enum sg_inflight_flag {
 
 /* Which hook opened the entry, so that only its counterpart closes it. */
 enum sg_origin {
-	SG_ORIGIN_VFS,		/* vfs_fsync_range, vfs_write */
+	SG_ORIGIN_VFS,		/* functions of the VFS */
 	SG_ORIGIN_SYSCALL,
 	SG_ORIGIN_FS,		/* tracepoints of the file system, enter and exit */
 	SG_ORIGIN_FS_ENTER,	/* a file system with an enter tracepoint only: ends with the call */
@@ -220,7 +220,7 @@ struct sg_inflight {
 	enum sg_op op;
 	enum sg_route route;
 	enum sg_origin origin;
-	__u32 depth;		/* syncs nested in this one (overlayfs): not counted */
+	__u32 depth;		/* hooks passed within this one: not counted again */
 	__u32 flags;		/* enum sg_inflight_flag */
 	__u32 pad;
 	char comm[SG_COMM_LEN];
@@ -289,6 +289,9 @@ enum sg_tier { SG_TIER_AUTO, SG_TIER_FENTRY, SG_TIER_KPROBE, SG_TIER_TP_BTF, SG_
 /* Hooks that are attached, as bits of sg_owner.hooks. */
 enum sg_hook {
 	SG_HOOK_VFS_FSYNC_RANGE,
+	SG_HOOK_VFS_FSYNC,
+	SG_HOOK_FSYNC_CALLS,	/* fsync and fdatasync themselves */
+	SG_HOOK_FSYNC_CALLS32,
 	SG_HOOK_VFS_WRITE,
 	SG_HOOK_VFS_WRITEV,
 	SG_HOOK_SYNC_FILE_RANGE,

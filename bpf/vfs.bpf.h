@@ -2,8 +2,10 @@
 /*
  * Tiers fentry and kprobe: the functions that all syncs and most writes pass.
  *
- * vfs_fsync_range is the common point of fsync, fdatasync, msync, O_SYNC writes, io_uring and aio
- * fsync. (vfs_fsync is not: most of them do not pass it.)
+ * In the source vfs_fsync_range is the common point of fsync, fdatasync, msync, O_SYNC writes, io_uring
+ * and aio fsync. In the binary it is not: compilers inline it within its file (in Debian's 6.1, into
+ * fdatasync and into vfs_fsync, which aio calls), and a hook does not fire for an inlined copy. So the
+ * callers of that file are hooked too, and of several hooks on one path the outermost counts.
  */
 #ifndef SG_VFS_BPF_H
 #define SG_VFS_BPF_H
@@ -44,6 +46,27 @@ static __noinline int vfs_sync_begin(__u64 frame, struct file *file, bool whole,
 	classify(&e, file, datasync);
 	if (whole)
 		e.flags |= SG_INFLIGHT_FULL;
+	op_begin(&e, id, inode, file);
+	return 0;
+}
+
+/* fsync or fdatasync, whatever the compiler made of what lies below. */
+static __noinline int call_sync_begin(__u64 frame, int fd, enum sg_op op)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct sg_inflight e = {
+		.op = op, .route = SG_ROUTE_SYSCALL, .origin = SG_ORIGIN_VFS, .frame = frame,
+		.flags = SG_INFLIGHT_FULL,
+	};
+	struct file *file = fd_file(fd);
+	struct inode *inode;
+
+	if (!file)
+		return 0;
+	inode = file_inode(file);
+	if (!wanted(inode))
+		return 0;
+	is_nested(inflight_get(id, SG_CLASS_SYNC), frame); /* it cannot be: counts a lost end */
 	op_begin(&e, id, inode, file);
 	return 0;
 }
@@ -101,6 +124,42 @@ int BPF_PROG(fx_vfs_fsync_range, struct file *file, __s64 start, __s64 end, int 
 	return vfs_end(SG_CLASS_SYNC, ret);
 }
 
+SEC("fentry/vfs_fsync")
+int BPF_PROG(fe_vfs_fsync, struct file *file, int datasync)
+{
+	return vfs_sync_begin((__u64)ctx, file, true, datasync);
+}
+
+SEC("fexit/vfs_fsync")
+int BPF_PROG(fx_vfs_fsync, struct file *file, int datasync, int ret)
+{
+	return vfs_end(SG_CLASS_SYNC, ret);
+}
+
+#define SG_CALL_SYNC(symbol_, op_, reg_)                                                    \
+	SEC("fentry/" #symbol_) int BPF_PROG(fe_##symbol_, struct pt_regs *regs)            \
+	{                                                                                   \
+		return call_sync_begin((__u64)ctx, BPF_CORE_READ(regs, reg_), op_);         \
+	}                                                                                   \
+	SEC("fexit/" #symbol_) int BPF_PROG(fx_##symbol_, struct pt_regs *regs, long ret)   \
+	{                                                                                   \
+		return vfs_end(SG_CLASS_SYNC, ret);                                         \
+	}                                                                                   \
+	SEC("kprobe/" #symbol_) int BPF_KPROBE(kp_##symbol_, struct pt_regs *regs)          \
+	{                                                                                   \
+		return call_sync_begin(PT_REGS_SP_CORE(ctx), BPF_CORE_READ(regs, reg_), op_); \
+	}                                                                                   \
+	SEC("kretprobe/" #symbol_) int BPF_KRETPROBE(kr_##symbol_, long ret)                \
+	{                                                                                   \
+		return vfs_end(SG_CLASS_SYNC, ret);                                         \
+	}                                                                                   \
+	struct sg_call_##symbol_
+
+SG_CALL_SYNC(__x64_sys_fsync, SG_OP_FSYNC, di);
+SG_CALL_SYNC(__x64_sys_fdatasync, SG_OP_FDATASYNC, di);
+SG_CALL_SYNC(__ia32_sys_fsync, SG_OP_FSYNC, bx);
+SG_CALL_SYNC(__ia32_sys_fdatasync, SG_OP_FDATASYNC, bx);
+
 SEC("fentry/vfs_write")
 int BPF_PROG(fe_vfs_write, struct file *file, const char *buf, __u64 count)
 {
@@ -147,6 +206,18 @@ int BPF_KPROBE(kp_vfs_fsync_range, struct file *file, __s64 start, __s64 end, in
 
 SEC("kretprobe/vfs_fsync_range")
 int BPF_KRETPROBE(kr_vfs_fsync_range, int ret)
+{
+	return vfs_end(SG_CLASS_SYNC, ret);
+}
+
+SEC("kprobe/vfs_fsync")
+int BPF_KPROBE(kp_vfs_fsync, struct file *file, int datasync)
+{
+	return vfs_sync_begin(PT_REGS_SP_CORE(ctx), file, true, datasync);
+}
+
+SEC("kretprobe/vfs_fsync")
+int BPF_KRETPROBE(kr_vfs_fsync, int ret)
 {
 	return vfs_end(SG_CLASS_SYNC, ret);
 }

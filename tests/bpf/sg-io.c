@@ -120,13 +120,20 @@ static long aio(int op)
 	io_context_t ctx = 0;
 	struct io_event event;
 	long res = -1;
+	int n;
 
 	if (op == IO_CMD_PWRITE) {
 		cb.u.c.buf = block;
 		cb.u.c.nbytes = BYTES;
 	}
-	if (!io_setup(4, &ctx) && io_submit(ctx, 1, &list) == 1 && io_getevents(ctx, 1, 1, &event, NULL) == 1)
-		res = (long)event.res;
+	if (!io_setup(4, &ctx) && io_submit(ctx, 1, &list) == 1) {
+		/* The end of an io_uring, before us, may interrupt the wait. */
+		do
+			n = io_getevents(ctx, 1, 1, &event, NULL);
+		while (n == -EINTR);
+		if (n == 1)
+			res = (long)event.res;
+	}
 	io_destroy(ctx);
 	return res;
 }

@@ -26,7 +26,7 @@ static int print_stat(const struct sg_stat_key *k, const struct sg_stat *s, void
 		hist += s->hist[i];
 	printf("stat ino=%llu op=%s route=%s count=%llu errors=%llu errno=%d untimed=%llu bytes=%llu hist=%llu "
 	       "ordered=%d path=%s\n",
-	       k->file.ino, sg_op_name(k->op), sg_route_name(k->route), s->count, s->errors, s->last_errno,
+	       k->file.ino, sg_observe_op_name(k->op), sg_route_name(k->route), s->count, s->errors, s->last_errno,
 	       s->untimed, s->bytes, hist,
 	       s->max_ns <= s->total_ns && sg_stat_quantile_ns(s, 0.5) <= sg_stat_quantile_ns(s, 1), (char *)arg);
 	return 0;
@@ -41,7 +41,7 @@ static int print_sync(const struct sg_sync_key *k, const struct sg_sync_count *n
 
 static int print_error(const struct sg_error_key *k, const struct sg_error_count *n, void *arg)
 {
-	printf("error ino=%llu op=%s errno=%d count=%llu path=%s\n", k->file.ino, sg_op_name(k->op), k->error,
+	printf("error ino=%llu op=%s errno=%d count=%llu path=%s\n", k->file.ino, sg_observe_op_name(k->op), k->error,
 	       n->count, (char *)arg);
 	return 0;
 }
@@ -67,7 +67,7 @@ static int print_file(const struct sg_observe_file *f, void *arg)
 static int print_inflight(const struct sg_inflight *e, __u64 age_ns, void *arg)
 {
 	printf("inflight ino=%llu op=%s route=%s tgid=%u tid=%u comm=%s age_ms=%llu\n", e->file.ino,
-	       sg_op_name(e->op), sg_route_name(e->route), e->tgid, e->tid, e->comm,
+	       sg_observe_op_name(e->op), sg_route_name(e->route), e->tgid, e->tid, e->comm,
 	       (unsigned long long)age_ns / 1000000);
 	return 0;
 }

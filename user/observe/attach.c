@@ -45,7 +45,7 @@ static _Thread_local char probe_text[4096];
 
 static int keep_message(enum libbpf_print_level level, const char *format, va_list args)
 {
-	if (level == LIBBPF_WARN)
+	if (level == LIBBPF_WARN && !libbpf_said[0]) /* the first: those after it are its consequences */
 		vsnprintf(libbpf_said, sizeof(libbpf_said), format, args);
 	return 0;
 }
@@ -92,6 +92,11 @@ struct hook_event {
 
 static const struct hook_event functions[] = {
 	{ SG_HOOK_VFS_FSYNC_RANGE, "vfs_fsync_range", "vfs_fsync_range", 0 },
+	{ SG_HOOK_VFS_FSYNC, "vfs_fsync", "vfs_fsync", 0 },
+	{ SG_HOOK_FSYNC_CALLS, "__x64_sys_fsync", "__x64_sys_fsync", 0 },
+	{ SG_HOOK_FSYNC_CALLS, "__x64_sys_fdatasync", "__x64_sys_fdatasync", 0 },
+	{ SG_HOOK_FSYNC_CALLS32, "__ia32_sys_fsync", "__ia32_sys_fsync", 0 },
+	{ SG_HOOK_FSYNC_CALLS32, "__ia32_sys_fdatasync", "__ia32_sys_fdatasync", 0 },
 	{ SG_HOOK_VFS_WRITE, "vfs_write", "vfs_write", 0 },
 	{ SG_HOOK_VFS_WRITEV, "vfs_writev", "vfs_writev", 0 },
 	{ SG_HOOK_SYNC_FILE_RANGE, "sync_file_range", "sync_file_range", 0 },
@@ -125,7 +130,8 @@ static const struct hook_event common_events[] = {
 static __u32 required(enum sg_tier tier)
 {
 	if (tier == SG_TIER_FENTRY || tier == SG_TIER_KPROBE)
-		return 1U << SG_HOOK_VFS_FSYNC_RANGE | 1U << SG_HOOK_VFS_WRITE;
+		return 1U << SG_HOOK_VFS_FSYNC_RANGE | 1U << SG_HOOK_VFS_FSYNC | 1U << SG_HOOK_FSYNC_CALLS |
+		       1U << SG_HOOK_VFS_WRITE;
 	return 1U << SG_HOOK_SYSCALLS;
 }
 

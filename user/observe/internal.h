@@ -36,7 +36,7 @@ struct sg_map_desc {
 
 extern const struct sg_map_desc sg_map_desc[SG_MAPS];
 
-#define SG_LINKS_MAX 24
+#define SG_LINKS_MAX 40
 
 struct sg_observe {
 	int fd[SG_MAPS];

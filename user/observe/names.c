@@ -18,7 +18,7 @@ static const char *const drop_names[] = {
 	"requests_full", "devices_full", "wb_errors_full", "lost_end", "aio_batch",
 };
 static const char *const hook_names[] = {
-	"vfs_fsync_range", "vfs_write", "vfs_writev", "sync_file_range", "io_submit", "syscalls", "ext4",
+	"vfs_fsync_range", "vfs_fsync", "fsync_calls", "fsync_calls32", "vfs_write", "vfs_writev", "sync_file_range", "io_submit", "syscalls", "ext4",
 	"xfs", "btrfs", "io_uring", "dirty", "block", "wb_err",
 };
 
@@ -69,6 +69,7 @@ static const struct unseen {
 	const char *text;
 } unseen[] = {
 	{ true, SG_HOOK_VFS_WRITEV, "writev: not measured; bytes at risk are unknown" },
+	{ true, SG_HOOK_FSYNC_CALLS32, "32-bit programs: fsync and fdatasync may pass unseen" },
 	{ true, SG_HOOK_SYNC_FILE_RANGE, "sync_file_range: not seen" },
 	{ true, SG_HOOK_IO_SUBMIT, "aio writes: not counted; bytes at risk are unknown for buffered ones" },
 	{ true, -1, "sendfile, splice, copy_file_range: not measured; bytes at risk are unknown" },
