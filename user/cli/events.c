@@ -32,6 +32,11 @@ static struct events_cursor *cursor(struct events *e, const struct sg_session *m
 	return &more[e->n_cursors++];
 }
 
+static bool is_of_session(const struct sg_event *ev)
+{
+	return ev->kind == SG_EV_SESSION_BEGUN || ev->kind == SG_EV_SESSION_ENDED;
+}
+
 static bool is_stall(const struct sg_event *ev)
 {
 	return ev->kind == SG_EV_STALL_BEGUN || ev->kind == SG_EV_STALL_CLEARED;
@@ -63,7 +68,9 @@ static int read_ring(struct events *e, const struct sg_session *mem, enum events
 		return -ENOMEM;
 	for (i = 0; i < SG_EVENTS && sg_session_read_event(mem, &c->seq, &ev, &e->dropped) == 1;
 	     i++)
-		if ((which == EVENTS_ALL || is_stall(&ev)) && keep(e, &ev))
+		if ((which == EVENTS_STALLS ? is_stall(&ev)
+					    : which == EVENTS_ALL || !is_of_session(&ev)) &&
+		    keep(e, &ev))
 			return -ENOMEM;
 	return 0;
 }

@@ -5,7 +5,7 @@
 
 #include "cli/gather.h"
 
-enum events_which { EVENTS_ALL, EVENTS_STALLS };
+enum events_which { EVENTS_OF_FILES, EVENTS_ALL /* sessions too */, EVENTS_STALLS };
 
 /* `file events [PATH] [--follow]` and `stall watch`. */
 int events_command(const struct cli_args *a, enum events_which which);

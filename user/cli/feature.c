@@ -77,6 +77,24 @@ static void probe_tiers(struct features *f)
 	}
 }
 
+/* One that runs now tells, sentence by sentence, what its tier cannot see. */
+static void probe_running(struct features *f)
+{
+	char buf[128], *sentence, *rest;
+	struct kernel_view *k;
+
+	if (kernel_open(&k)) {
+		tell(f, "observer running", NO, NULL);
+		return;
+	}
+	snprintf(buf, sizeof(buf), "tier %s, pid %u", k->tier, k->owner_pid);
+	tell(f, "observer running", YES, buf);
+	for (sentence = strtok_r(k->blind, ";", &rest); sentence;
+	     sentence = strtok_r(NULL, ";", &rest))
+		tell(f, "what it sees", PART, sentence + strspn(sentence, " "));
+	kernel_free(k);
+}
+
 static void probe_preload(struct features *f)
 {
 	char path[PATH_MAX], looked[2 * PATH_MAX + 256];
@@ -206,6 +224,7 @@ static int do_probe(const struct cli_args *a)
 	probe_kernel(&f);
 	probe_bpffs(&f);
 	probe_tiers(&f);
+	probe_running(&f);
 	probe_preload(&f);
 	probe_sessions(&f);
 	probe_seccomp(&f);

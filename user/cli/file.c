@@ -54,10 +54,32 @@ bool file_wanted_parse(struct file_wanted *w, const char *word)
 	return w->by_id || w->path[0] == '/';
 }
 
+static bool is_of(const struct file_wanted *w, const struct join_row *r)
+{
+	unsigned int i;
+
+	if (!w->pids || r->seen & (JOIN_SHIM | JOIN_BROKER))
+		return true;
+	for (i = 0; r->kernel && i < w->n_pids; i++)
+		if (r->kernel->pid == w->pids[i] || r->kernel->first_pid == w->pids[i])
+			return true;
+	return false;
+}
+
+bool file_wanted_any(const struct file_wanted *w, const struct join *j)
+{
+	unsigned int i;
+
+	for (i = 0; i < j->n; i++)
+		if (file_wanted_is(w, &j->rows[i]))
+			return true;
+	return false;
+}
+
 bool file_wanted_is(const struct file_wanted *w, const struct join_row *r)
 {
 	if (!w->word)
-		return true;
+		return is_of(w, r);
 	if (r->other)
 		return false;
 	if (w->ino && r->id.ino == w->ino && r->id.dev == w->dev)
@@ -336,6 +358,10 @@ static void at_risk_cell(struct cli_table *t, const struct join_row *r)
 		cli_table_text(t, size);
 		return;
 	}
+	if (!r->at_risk_records && !r->at_risk_bytes) {
+		cli_table_text(t, "0");
+		return;
+	}
 	snprintf(buf, sizeof(buf), "%llu / %s", (unsigned long long)r->at_risk_records, size);
 	cli_table_text(t, buf);
 }
@@ -583,15 +609,6 @@ static void detail(const struct join_row *r)
 
 /* --- commands --- */
 
-static int wanted_rows(const struct gathered *g, const struct file_wanted *w)
-{
-	unsigned int i, n = 0;
-
-	for (i = 0; i < g->join.n; i++)
-		n += file_wanted_is(w, &g->join.rows[i]);
-	return n;
-}
-
 static int bad_name(const char *word)
 {
 	char clean[512];
@@ -628,7 +645,8 @@ static int do_show(const struct cli_args *a)
 		return bad_name(a->argv[0]);
 	rc = gather(cli_opt(a, "socket-dir"), false, &g);
 	if (!rc)
-		rc = w.word && !wanted_rows(&g, &w) ? gather_nothing(&g, w.word) : show(&g, &w);
+		rc = w.word && !file_wanted_any(&w, &g.join) ? gather_nothing(&g, w.word)
+							     : show(&g, &w);
 	gather_free(&g);
 	return rc;
 }
@@ -659,7 +677,7 @@ static int do_latency(const struct cli_args *a)
 	if (!file_wanted_parse(&w, a->argv[0]))
 		return bad_name(a->argv[0]);
 	rc = gather(cli_opt(a, "socket-dir"), false, &g);
-	if (!rc && !wanted_rows(&g, &w))
+	if (!rc && !file_wanted_any(&w, &g.join))
 		rc = gather_nothing(&g, w.word);
 	else if (!rc && cli.json)
 		rc = cli_json(file_list_json(&g, &w, true));
@@ -681,7 +699,7 @@ static int do_top(const struct cli_args *a)
 
 static int do_events(const struct cli_args *a)
 {
-	return events_command(a, EVENTS_ALL);
+	return events_command(a, cli_opt(a, "all") ? EVENTS_ALL : EVENTS_OF_FILES);
 }
 
 static const struct cli_option options[] = { CLI_SOCKET_DIR, { NULL, NULL, NULL, NULL } };
@@ -691,6 +709,7 @@ static const struct cli_option top_options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 static const struct cli_option events_options[] = {
+	{ "all", NULL, "also sessions that begin and end", NULL },
 	{ "follow", NULL, "go on with new events until interrupted", NULL },
 	CLI_SOCKET_DIR,
 	{ NULL, NULL, NULL, NULL },

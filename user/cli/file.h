@@ -13,9 +13,13 @@ struct file_wanted {
 	bool by_id;
 	uint64_t dev, ino;
 	char path[PATH_MAX];
+	/* With these: what sessions told, and what these processes wrote; no file of others. */
+	const uint32_t *pids;
+	unsigned int n_pids;
 };
 
 bool file_wanted_parse(struct file_wanted *w, const char *word);
+bool file_wanted_any(const struct file_wanted *w, const struct join *j);
 bool file_wanted_is(const struct file_wanted *w, const struct join_row *r);
 
 /* A name for people: not cleaned. */

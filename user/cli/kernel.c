@@ -123,6 +123,7 @@ static int take_file(const struct sg_observe_file *f, void *arg)
 		.unlinked = f->path_state == SG_PATH_STALE,
 		.comm = d->comm[0] ? d->comm : NULL,
 		.pid = f->rec.last_tgid,
+		.first_pid = f->rec.first_tgid,
 		.op = d->op,
 		.sync = &d->sync,
 		.at_risk_unknown = !f->at_risk_known,

@@ -49,8 +49,8 @@ struct kernel_file {
 	const char *path; /* NULL: unknown */
 	bool path_whole;  /* from / on */
 	bool unlinked;
-	const char *comm; /* last writer, or NULL */
-	uint32_t pid;
+	const char *comm;		    /* last writer, or NULL */
+	uint32_t pid, first_pid;	    /* last and first to write or sync it */
 	const struct kernel_stat *op;	    /* KERNEL_OPS of them */
 	const struct kernel_stat *sync;	    /* all that are real syncs, merged */
 	uint64_t sync_route[KERNEL_ROUTES]; /* real syncs by route */
@@ -101,8 +101,8 @@ struct kernel_drop {
 
 /* One look at everything; all pointers live until kernel_free. */
 struct kernel_view {
-	char tier[24];	 /* "fentry", …; "" when nothing runs */
-	char blind[512]; /* routes that this tier cannot see, for people; "" when none */
+	char tier[24];	  /* "fentry", …; "" when nothing runs */
+	char blind[2048]; /* routes that this tier cannot see, for people; "" when none */
 	uint32_t owner_pid;
 	uint64_t started_ns, now_ns;
 	struct kernel_file *files;

@@ -90,6 +90,9 @@ static int do_list(const struct cli_args *a)
 	cli_table_column(t, "STARTED", CLI_LEFT);
 	cli_table_column(t, "BROKER", CLI_RIGHT);
 	for (i = 0; !rc && g.view && i < g.view->n_sessions; i++) {
+		if (g.view->sessions[i].ended && !cli_opt(a, "all") &&
+		    !count_files(g.view->sessions[i].mem))
+			continue;
 		json_array_append_new(list, session_json(&g.view->sessions[i]));
 		session_line(t, &g.view->sessions[i]);
 	}
@@ -169,11 +172,16 @@ static int do_show(const struct cli_args *a)
 	return rc;
 }
 
+static const struct cli_option list_options[] = {
+	{ "all", NULL, "also ended ones that had no file of note", NULL },
+	CLI_SOCKET_DIR,
+	{ NULL, NULL, NULL, NULL },
+};
 static const struct cli_option options[] = { CLI_SOCKET_DIR, { NULL, NULL, NULL, NULL } };
 static const struct cli_command commands[] = {
 	{ .name = "list",
 	  .help = "guarded processes, also ended ones that a broker remembers",
-	  .options = options,
+	  .options = list_options,
 	  .is_default = true,
 	  .run = do_list },
 	{ .name = "show",

@@ -73,24 +73,46 @@ static int report_open(const struct spawn *s, struct report *r)
 			"--report=%s: %s", s->file, strerror(errno));
 }
 
-static void report_write(const struct report *r, struct sg_view *view, struct kernel_view *kernel)
+/* The machine's other files are nobody's question here, unless there are none of ours: a program that no
+ * preload reaches. */
+static uint32_t *guarded_pids(const struct sg_view *view, pid_t program, unsigned int *n)
 {
-	const struct file_wanted all = { .word = NULL };
+	uint32_t *pids = calloc(1 + (view ? view->n_sessions : 0), sizeof(*pids)), i;
+
+	*n = 0;
+	if (!pids)
+		return NULL;
+	pids[(*n)++] = program;
+	for (i = 0; view && i < view->n_sessions; i++)
+		pids[(*n)++] = view->sessions[i].pid;
+	return pids;
+}
+
+static void report_write(const struct report *r, pid_t program, struct sg_view *view,
+			 struct kernel_view *kernel)
+{
+	struct file_wanted w = { .word = NULL };
 	struct gathered g = { .kernel_error = -ENOENT };
 	FILE *f = fdopen(r->fd, "w");
+	uint32_t *pids;
 
 	if (!f)
 		return;
+	pids = guarded_pids(view, program, &w.n_pids);
+	w.pids = pids;
 	if (!gather_from(&g, view, kernel)) {
+		if (!file_wanted_any(&w, &g.join))
+			w.pids = NULL;
 		if (cli.json) {
-			cli_json_to(f, file_list_json(&g, &all, true));
+			cli_json_to(f, file_list_json(&g, &w, true));
 		} else if (!g.join.n) {
 			fputs("No file was written or synced under guard.\n", f);
 		} else {
-			file_table(f, &g, &all);
+			file_table(f, &g, &w);
 			gather_note(&g, f);
 		}
 	}
+	free(pids);
 	join_free(&g.join);
 	if (*r->temporary)
 		fchmod(fileno(f), 0644);
@@ -185,7 +207,7 @@ static void broker_life(const struct spawn *s, const char *dir, pid_t until, int
 	if (b && sg_broker_view(b, &view))
 		view = NULL;
 	if (report->fd >= 0)
-		report_write(report, view, kernel);
+		report_write(report, until, view, kernel);
 	if (view)
 		sg_view_free(view);
 	if (kernel)
