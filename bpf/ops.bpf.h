@@ -75,7 +75,7 @@ static __always_inline int io_worker_opcode(struct task_struct *task)
 }
 
 /* An aio fsync runs in a kernel worker, as a loop device's flush does: only its work item names the file. */
-static __always_inline bool kworker_at_aio_fsync(struct task_struct *task, struct file *file)
+static __always_inline bool kworker_at_aio_fsync(struct task_struct *task, struct inode *inode)
 {
 	struct kthread *k = BPF_CORE_READ(task, worker_private);
 	struct worker *w = BPF_CORE_READ(k, data);
@@ -85,7 +85,7 @@ static __always_inline bool kworker_at_aio_fsync(struct task_struct *task, struc
 	if (!work)
 		return false;
 	req = (void *)work - bpf_core_field_offset(struct fsync_iocb, work);
-	return BPF_CORE_READ(req, file) == file;
+	return BPF_CORE_READ(req, file, f_inode) == inode;
 }
 
 static __always_inline bool uring_writes(int opcode)
@@ -105,10 +105,10 @@ static __always_inline long current_syscall(void)
 }
 
 static __always_inline void classify_kernel_thread(struct sg_inflight *e, struct task_struct *task,
-						   unsigned int flags, struct file *file)
+						   unsigned int flags, struct inode *inode)
 {
 	e->route = SG_ROUTE_OTHER;
-	if ((flags & PF_WQ_WORKER_) && file && kworker_at_aio_fsync(task, file))
+	if ((flags & PF_WQ_WORKER_) && kworker_at_aio_fsync(task, inode))
 		e->route = SG_ROUTE_AIO;
 }
 
@@ -148,7 +148,7 @@ static __always_inline void classify_syscall(struct sg_inflight *e)
 }
 
 /* Op and route of a sync that no system call or write in flight explains. */
-static __noinline void classify(struct sg_inflight *e, struct file *file, int datasync)
+static __noinline void classify(struct sg_inflight *e, struct inode *inode, int datasync)
 {
 	struct task_struct *task = current_task();
 	unsigned int flags = BPF_CORE_READ(task, flags);
@@ -159,7 +159,7 @@ static __noinline void classify(struct sg_inflight *e, struct file *file, int da
 		if (uring_writes(io_worker_opcode(task)))
 			e->op = SG_OP_DSYNC_WRITE;
 	} else if (flags & (PF_WQ_WORKER_ | PF_KTHREAD_)) {
-		classify_kernel_thread(e, task, flags, file);
+		classify_kernel_thread(e, task, flags, inode);
 	} else {
 		classify_syscall(e);
 	}
@@ -209,11 +209,15 @@ static __noinline void count_stat(const struct sg_inflight *e, __u64 ns, __u64 b
 {
 	struct sg_stat_key k = { .file = e->file, .op = e->op, .route = e->route };
 	struct sg_stat *s = stat_of(&stats, &k);
+	struct sg_file_rec *other;
 
 	if (!s) {
 		drop(SG_DROP_STATS_FULL);
 		__builtin_memset(&k.file, 0, sizeof(k.file));
 		s = bpf_map_lookup_elem(&stats, &k);
+		other = bpf_map_lookup_elem(&files, &k.file);
+		if (other)
+			other->last_ns = bpf_ktime_get_ns();
 	}
 	if (s)
 		stat_add(s, ns, bytes, error, bpf_ktime_get_ns());

@@ -137,7 +137,7 @@ static __noinline int fs_enter(struct inode *inode, struct file *file, int datas
 	}
 	if (!wanted(inode))
 		return 0;
-	classify(&e, file, datasync);
+	classify(&e, inode, datasync);
 	if (e.op == SG_OP_FSYNC || e.op == SG_OP_FDATASYNC)
 		e.flags |= SG_INFLIGHT_FULL;
 	if (has_exit || ends_with_call(&e))

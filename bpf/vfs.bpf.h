@@ -43,7 +43,7 @@ static __noinline int vfs_sync_begin(__u64 frame, struct file *file, bool whole,
 	}
 	if (!wanted(inode))
 		return 0;
-	classify(&e, file, datasync);
+	classify(&e, inode, datasync);
 	if (whole)
 		e.flags |= SG_INFLIGHT_FULL;
 	op_begin(&e, id, inode, file);

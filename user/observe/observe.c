@@ -274,18 +274,16 @@ int sg_observe_open(const char *pin_dir, struct sg_observe **out)
 {
 	struct sg_observe *o;
 	struct sg_owner owner;
-	char dir[256];
 	int rc;
 
 	if (geteuid() != 0)
 		return -EPERM;
-	rc = sg_pin_find(pin_dir, dir);
-	if (rc)
-		return rc;
 	o = handle_new();
 	if (!o)
 		return -ENOMEM;
-	rc = sg_pin_open(o, dir);
+	rc = sg_pin_find(pin_dir, o->pin_dir);
+	if (!rc)
+		rc = sg_pin_open(o, o->pin_dir);
 	if (!rc)
 		rc = owner_get(o, &owner);
 	if (!rc && owner.abi != SG_OBSERVE_ABI)

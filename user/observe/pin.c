@@ -170,7 +170,6 @@ int sg_pin_open(struct sg_observe *o, const char *dir)
 		}
 		o->fd[i] = fd;
 	}
-	snprintf(o->pin_dir, sizeof(o->pin_dir), "%s", dir);
 	o->pinned = true;
 	return 0;
 }
