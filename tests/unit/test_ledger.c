@@ -221,8 +221,24 @@ static void test_the_bound_holds_under_contention(void)
 	CU_ASSERT_EQUAL(risk().oldest_ns, 0);
 }
 
+static void test_a_file_without_bounds_has_a_peak_too(void)
+{
+	fresh(1, 1000, UINT64_MAX);
+	sg_ledger_reserve_unbounded(&l, 10, 1);
+	sg_ledger_peak(&l);
+	sg_ledger_done(&l, 10, 10);
+	sg_ledger_reserve_unbounded(&l, 20, 2);
+	sg_ledger_peak(&l);
+	sg_ledger_done(&l, 20, 20);
+	sync_at(3);
+	sg_ledger_peak(&l);
+	CU_ASSERT_EQUAL(atomic_load(&l.peak_records), 2);
+	CU_ASSERT_EQUAL(atomic_load(&l.peak_bytes), 30);
+	CU_ASSERT_EQUAL(risk().records, 0);
+}
+
 SG_TESTS("ledger", TEST(test_records_are_bounded), TEST(test_bytes_are_bounded_and_a_refusal_takes_nothing),
 	 TEST(test_nothing_is_admitted_past_max_delay), TEST(test_an_append_in_flight_is_not_covered),
 	 TEST(test_a_short_write_gives_the_rest_back), TEST(test_a_failed_write_alone_leaves_nothing_at_risk),
 	 TEST(test_a_failure_poisons_what_was_open_and_nothing_later), TEST(test_a_second_failure_keeps_the_first),
-	 TEST(test_the_bound_holds_under_contention))
+	 TEST(test_the_bound_holds_under_contention), TEST(test_a_file_without_bounds_has_a_peak_too))

@@ -71,6 +71,7 @@ static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d
 		}
 		if (!sg_file_bounded(f)) {
 			sg_ledger_reserve_unbounded(l, bytes, sg_now_ns());
+			sg_ledger_peak(l);
 			err = 0;
 			break;
 		}
@@ -144,8 +145,10 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 		a->ledger = f->ledger;
 	a->reserved = bytes;
 	a->began_ns = sg_now_ns();
-	if (a->ledger && !a->in_window)
+	if (a->ledger && !a->in_window) {
 		sg_ledger_reserve_unbounded(a->ledger, bytes, a->began_ns);
+		sg_ledger_peak(a->ledger);
+	}
 	if (!atomic_load_explicit(&f->appended, memory_order_relaxed))
 		atomic_store(&f->appended, 1);
 	a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes, sg_tid(), a->began_ns);

@@ -108,6 +108,15 @@ void sg_ledger_reserve_unbounded(struct sg_ledger *l, uint64_t bytes, uint64_t n
 	mark_oldest(l, now_ns);
 }
 
+void sg_ledger_peak(struct sg_ledger *l)
+{
+	struct sg_at_risk risk;
+
+	sg_ledger_at_risk(l, &risk);
+	sg_session_max(&l->peak_records, risk.records);
+	sg_session_max(&l->peak_bytes, risk.bytes);
+}
+
 void sg_ledger_done(struct sg_ledger *l, uint64_t reserved, uint64_t written)
 {
 	if (written < reserved)

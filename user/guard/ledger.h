@@ -100,6 +100,8 @@ int sg_ledger_reserve(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns, bool
 
 /* As reserve, without bounds: observe and group keep the count only. */
 void sg_ledger_reserve_unbounded(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns);
+/* Remember what is at risk now if it never was more. Not after an append that is synced before it returns. */
+void sg_ledger_peak(struct sg_ledger *l);
 
 /* The append came back with `written` of the `reserved` bytes (0: it did not happen). */
 void sg_ledger_done(struct sg_ledger *l, uint64_t reserved, uint64_t written);
