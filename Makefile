@@ -52,6 +52,7 @@ include bpf/build.mk
 include user/cli/build.mk
 include docs/build.mk
 -include tests/build.mk
+include mk/run.mk
 
 # --- generic rules: one for ordinary objects, one for position-independent ones ---
 
