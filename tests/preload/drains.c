@@ -84,6 +84,16 @@ static void begin(void)
 		close(fd);                                   \
 	} while (0)
 
+/* Is the file demoted to group by this? */
+#define MODE(want, expr)                                              \
+	do {                                                          \
+		begin();                                              \
+		check(#expr, (expr) ? 1 : 0, 1);                      \
+		check("mode after " #expr, sg_file_mode(file), want); \
+		close(fd);                                            \
+	} while (0)
+#define PLAIN_FLAGS (fcntl(fd, F_SETFL, 0) == 0)
+
 static int other(void)
 {
 	static int null = -1;
@@ -150,6 +160,16 @@ int main(void)
 	DRAINS(execvp("missing-program", (char *[]){ NULL }) == -1);
 	/* No append-only file any more. */
 	DRAINS((m = mmap(NULL, 5, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) != MAP_FAILED);
+	MODE(SG_MODE_WINDOW, pwrite(fd, "x", 1, 0) == 1); /* O_APPEND wins */
+	MODE(SG_MODE_WINDOW, lseek(fd, 0, SEEK_SET) == 0 && write(fd, "x", 1) == 1);
+	MODE(SG_MODE_WINDOW, PLAIN_FLAGS && lseek(fd, 0, SEEK_END) == 15 && write(fd, "x", 1) == 1);
+	MODE(SG_MODE_WINDOW, PLAIN_FLAGS && pwrite(fd, "x", 1, 15) == 1);
+	MODE(SG_MODE_GROUP, PLAIN_FLAGS && pwrite(fd, "x", 1, 14) == 1);
+	MODE(SG_MODE_GROUP, PLAIN_FLAGS && lseek(fd, 0, SEEK_SET) == 0 && write(fd, "x", 1) == 1);
+	MODE(SG_MODE_GROUP, PLAIN_FLAGS && lseek(fd, -1, SEEK_CUR) == 14 && write(fd, "x", 1) == 1);
+	MODE(SG_MODE_GROUP, (m = mmap(NULL, 5, PROT_WRITE, MAP_SHARED, fd, 0)) != MAP_FAILED);
+	MODE(SG_MODE_WINDOW, (m = mmap(NULL, 5, PROT_WRITE, MAP_PRIVATE, fd, 0)) != MAP_FAILED);
+	MODE(SG_MODE_WINDOW, (m = mmap(NULL, 5, PROT_READ, MAP_SHARED, fd, 0)) != MAP_FAILED);
 	printf("%d failures\n", failures);
 	return failures != 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
 /*
- * A library whose constructor appends and syncs. The preload library's constructor runs after those of
- * the program's own libraries, so these calls come before anything of ours is set up. Built with MAIN it
- * is the program that uses the library.
+ * A library whose constructor appends and syncs, and whose destructor appends. The preload library's
+ * constructor runs after those of the program's own libraries, and its destructor before theirs, so
+ * these calls come before anything of ours is set up, and after we have gone. Built with MAIN it is the
+ * program that uses the library.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@ int main(void)
 	return early_failures();
 }
 #else
-static int failures;
+static int failures, last_fd;
 
 #define WANT(expr)                                                        \
 	do {                                                              \
@@ -77,6 +78,13 @@ __attribute__((constructor)) static void early(void)
 	}
 	WANT(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 5);
 	WANT(system("exit 6") == 6 << 8);
+	WANT((last_fd = open("last.log", O_WRONLY | O_CREAT | O_APPEND, 0600)) >= 0);
+}
+
+__attribute__((destructor)) static void last(void)
+{
+	if (write(last_fd, "last\n", 5) != 5)
+		_exit(9);
 }
 
 int early_failures(void)

@@ -244,6 +244,41 @@ static int storm(char **a)
 	return 0;
 }
 
+static void *appender(void *arg)
+{
+	for (;;) {
+		append(storm_fd, "line\n");
+		sync_it(storm_fd);
+	}
+	return NULL;
+}
+
+/* cancel LOG: threads are cancelled at any place in an append or a sync, many at the bound. */
+static int cancel(char **a)
+{
+	pthread_t t[8];
+	void *how;
+	int i, round;
+
+	storm_fd = open_log(a[0]);
+	for (round = 0; round < 40; round++) {
+		for (i = 0; i < 8; i++)
+			pthread_create(&t[i], NULL, appender, NULL);
+		usleep((useconds_t)(round * 97 % 3000));
+		for (i = 0; i < 8; i++)
+			pthread_cancel(t[i]);
+		for (i = 0; i < 8; i++) {
+			pthread_join(t[i], &how);
+			if (how != PTHREAD_CANCELED)
+				return 6;
+		}
+	}
+	append(storm_fd, "line\n");
+	sync_it(storm_fd);
+	puts("cancelled");
+	return 0;
+}
+
 /* osync LOG: a descriptor whose writes are durable by themselves, and one whose flags change. */
 static int osync(char **a)
 {
@@ -297,7 +332,7 @@ static const struct {
 	{ "closeall", closeall, 2 }, { "chain", chain, 2 },   { "tree", tree, 1 },
 	{ "locks", locks, 1 },	     { "flocks", flocks, 1 }, { "userns", userns, 1 },
 	{ "storm", storm, 1 },	     { "osync", osync, 1 },   { "daemon", daemonize, 1 },
-	{ "later", later, 1 },
+	{ "later", later, 1 },	     { "cancel", cancel, 1 },
 };
 
 int main(int argc, char **argv)

@@ -122,6 +122,17 @@ test_nothing_overtakes_data_at_risk() {
 		env -u LD_PRELOAD "$H/drains")" "0 failures" "drains"
 }
 
+# What is in the file is what was counted, and nothing is left at risk or under way.
+test_cancelled_threads_leave_no_place_taken_in_the_window() {
+	[ -x "$SPOOLGUARD" ] || skip "no command"
+	"$SPOOLGUARD" -j run --no-observe --socket-dir "$T/run" --report="$T/report" \
+		--policy "$T/*.log:mode=window,max_records=16,max_delay=20ms" -- "$H/family" cancel c.log
+	wait_for 5 test -s "$T/report"
+	eq "$(jq -c '.files[0] | [.bytes, .at_risk.records, .at_risk.bytes, .in_flight]' report)" \
+		"[$(stat -c %s c.log),0,0,null]" "the report"
+	[ "$(jq '.files[0].at_risk.peak_records' report)" -le 16 ] || fail "beyond the bound"
+}
+
 execs() { family end "$1" chain 10 x.log && eq "$(sort x.log | uniq -c | xargs)" "10 link 10 unsynced" "the chain's lines"; }
 test_chain_of_execs_loses_nothing() { in_modes execs; }
 
@@ -133,6 +144,9 @@ test_record_locks_and_flocks_stay_the_programs_own() { in_modes holds_locks; }
 
 is_alone() { eq "$(guarded "$1" "$H/family" userns u.log)" "$("$H/family" userns u.log)" "unshare(CLONE_NEWUSER)"; }
 test_program_gets_no_thread_of_ours() { in_modes is_alone; }
+
+cancels() { family cancelled "$1" cancel c.log; }
+test_threads_may_be_cancelled_anywhere() { in_modes cancels; }
 
 storms() { family calm "$1" storm s.log; }
 test_handlers_that_sync_inside_syncs_do_not_hang() { in_modes storms; }
@@ -153,8 +167,17 @@ test_appends_of_exit_handlers_are_there() { in_modes exits; }
 
 # --- begin and end ---
 
-is_early() { eq "$(guarded "$1" "$H/early" 2>&1)" "" "early"; eq "$(xargs <early.log)" "early stdio" "the log"; }
+is_early() { eq "$(guarded "$1" "$H/early" 2>&1)" "" "early"; eq "$(cat early.log last.log | xargs)" "early stdio last" "the logs"; }
 test_calls_before_our_constructor_work() { in_modes is_early; }
+
+test_append_after_our_destructor_is_synced_by_the_broker() {
+	[ -x "$SPOOLGUARD" ] || skip "no command"
+	"$SPOOLGUARD" -j run --no-observe --socket-dir "$T/run" --report="$T/report" \
+		--policy "$T/last.log:mode=window,max_delay=20s,adapt=off" -- "$H/early"
+	wait_for 5 test -s "$T/report"
+	eq "$(jq -c '.files[] | select(.path | endswith("last.log")) | [.appends, .at_risk.records, .broker.issued]' report)" \
+		'[1,0,1]' "last.log"
+}
 
 is_quiet() { eq "$(guarded "$1" "$H/quiet" q.log r.log)" "0 allocations, all calls done" quiet; }
 test_wrapped_calls_allocate_nothing() { in_modes is_quiet; }
