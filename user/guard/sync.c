@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "guard/clock.h"
@@ -104,19 +105,42 @@ static int own_error(int fd)
 	return error;
 }
 
-static bool poisoned(const struct sg_file *f, const struct sg_desc *d)
+bool sg_poisoned(const struct sg_file *f, const struct sg_desc *d)
 {
-	return f->wanted != SG_MODE_OBSERVE && f->on_error == SG_ON_ERROR_POISON &&
-	       (atomic_load_explicit(&d->error, memory_order_relaxed) || sg_ledger_poisoned(f->ledger, d->opened_at));
+	if (f->wanted == SG_MODE_OBSERVE || f->on_error == SG_ON_ERROR_WARN)
+		return false;
+	if (f->on_error == SG_ON_ERROR_POISON)
+		return atomic_load_explicit(&d->error, memory_order_relaxed) ||
+		       sg_ledger_poisoned(f->ledger, d->opened_at);
+	/* The broker's failed sync, or another process'. */
+	if (atomic_load_explicit(&f->ledger->failed_at, memory_order_relaxed) > d->opened_at)
+		abort();
+	return false;
+}
+
+/* The kernel told this description, in a group whose leader was told nothing. Its dups in other processes
+ * share its errseq and would hear nothing any more. */
+static void told_alone(struct sg_file *f, struct sg_desc *d, int error, enum sg_op op)
+{
+	sg_count(sg_file_stats(f), SG_C_SYNC_ERRORS, 1);
+	sg_report(SG_EV_SYNC_ERROR, sg_file_index(f), error);
+	if (f->on_error == SG_ON_ERROR_ABORT)
+		abort();
+	if (f->on_error != SG_ON_ERROR_POISON)
+		return;
+	sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid, op, sg_wall_ns());
+	atomic_store(&sg_file_stats(f)->poison_errno, (uint32_t)error);
+	atomic_store(&sg_file_stats(f)->poison_wall_ns, atomic_load(&f->ledger->poison_wall_ns));
+	sg_report(SG_EV_POISONED, sg_file_index(f), error);
 }
 
 static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next)
 {
 	struct issue i = { f, fd, op, next, SG_C_LED };
+	int error, own;
 	bool led;
-	int error;
 
-	if (poisoned(f, d)) {
+	if (sg_poisoned(f, d)) {
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return EIO;
 	}
@@ -124,11 +148,14 @@ static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op o
 	if (led)
 		return error;
 	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
+	own = own_error(fd); /* also takes what the leader has told already */
+	if (own && error == 0)
+		told_alone(f, d, own, op);
 	if (error == 0)
-		error = own_error(fd);
+		error = own;
 	if (error)
 		atomic_store(&d->error, (uint32_t)error);
-	return error || !poisoned(f, d) ? error : EIO;
+	return error || !sg_poisoned(f, d) ? error : EIO;
 }
 
 /* --- directories --- */
@@ -194,6 +221,26 @@ static bool begin_proof(struct sg_file *f, int fd, struct sg_elide_proof *proof)
 	return sg_elide_begin(proof, f->fs_type, &before, coarse, 2 * (uint64_t)coarse_step_ns(), epoch, offset) == 0;
 }
 
+/* After a real sync: what it proves from now on. A failed one leaves nothing proven. */
+static void keep_proof(struct sg_file *f, struct sg_elide_proof *proof, int error)
+{
+	if (!proof && !error)
+		return;
+	while (!proof_lock(f)) {
+		if (!error)
+			return; /* the next sync will be a real one, that is all */
+		sched_yield();
+	}
+	if (error) {
+		sg_elide_forget(&f->proof);
+	} else {
+		sg_elide_synced(proof, true);
+		f->proof = *proof;
+	}
+	atomic_store(&f->proof_lock, 0);
+}
+
+/* An elided sync drains nothing: no name changed, so none can become durable before what is at risk. */
 static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
 		    const struct stat *st)
 {
@@ -201,7 +248,7 @@ static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op,
 	bool provable;
 	int error;
 
-	if (poisoned(f, d)) {
+	if (sg_poisoned(f, d)) {
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return EIO;
 	}
@@ -216,11 +263,7 @@ static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op,
 	}
 	provable = atomic_load(&f->dir_guarded) && begin_proof(f, fd, &proof);
 	error = sg_issue(f, fd, op, next, SG_C_LED);
-	if (provable && error == 0 && proof_lock(f)) {
-		sg_elide_synced(&proof, true);
-		f->proof = proof;
-		atomic_store(&f->proof_lock, 0);
-	}
+	keep_proof(f, provable ? &proof : NULL, error);
 	return error;
 }
 
@@ -243,15 +286,35 @@ static bool grew_unseen(struct sg_file *f, const struct stat *st)
 	return more > 0;
 }
 
+/* on_error=warn: a failure that the broker met and this description has not heard of yet. */
+static int unheard(struct sg_file *f, struct sg_desc *d, int fd)
+{
+	uint64_t failed_at = atomic_load_explicit(&f->ledger->failed_at, memory_order_relaxed);
+	uint64_t told_at = atomic_load_explicit(&d->told_at, memory_order_relaxed);
+
+	if (f->on_error != SG_ON_ERROR_WARN || failed_at <= told_at ||
+	    !atomic_compare_exchange_strong(&d->told_at, &told_at, failed_at))
+		return 0;
+	own_error(fd); /* the same failure, as the kernel has it: once is enough */
+	return (int)atomic_load(&f->ledger->poison_errno);
+}
+
 static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
 		       const struct stat *st)
 {
-	if (poisoned(f, d)) {
+	int error;
+
+	if (sg_poisoned(f, d)) {
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return EIO;
 	}
 	if (grew_unseen(f, st) || !sg_file_served(f))
 		return group_sync(f, d, fd, op, next);
+	error = unheard(f, d, fd);
+	if (error) {
+		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
+		return error;
+	}
 	if (op == SG_OP_FSYNC)
 		atomic_store_explicit(&f->ledger->want_full, 1, memory_order_relaxed);
 	sg_count(sg_file_stats(f), SG_C_WINDOWED, 1);
@@ -361,7 +424,7 @@ static int drain_by_fd(struct sg_file *f, int fd)
 static int drain_by_broker(struct sg_file *f)
 {
 	struct sg_ledger *l = f->ledger;
-	uint64_t target = atomic_load(&l->done_records), failed = atomic_load(&l->poison_at);
+	uint64_t target = atomic_load(&l->done_records), failed = atomic_load(&l->failed_at);
 	uint32_t seen;
 	int err = 0;
 
@@ -378,7 +441,7 @@ static int drain_by_broker(struct sg_file *f)
 		sg_ledger_wait(l, seen, LOOK_AGAIN_NS);
 	}
 	atomic_fetch_sub(&l->waiters, 1);
-	return err == 0 && atomic_load(&l->poison_at) != failed ? -EIO : err;
+	return err == 0 && atomic_load(&l->failed_at) != failed ? -EIO : err;
 }
 
 int sg_drain(struct sg_file *f, int fd)
