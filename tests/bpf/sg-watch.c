@@ -147,7 +147,7 @@ static int start(const struct sg_observe_options *options, char **argv)
 	int rc = sg_observe_start(options, &o);
 
 	if (fail(rc, "start"))
-		return rc == -EPERM ? 3 : rc == -EEXIST ? 17 : 1;
+		return rc == -EPERM ? 3 : rc == -EEXIST ? 17 : rc == -ENOTSUP ? 95 : 1;
 	print_info(o);
 	if (!argv[0]) {
 		sg_observe_close(o);

@@ -329,7 +329,8 @@ static int load_once(struct attempt *a, const struct sg_observe_options *options
 	}
 	for (i = 0; i < SG_MAPS; i++)
 		o->fd[i] = bpf_object__find_map_fd_by_name(a->object, sg_map_desc[i].name);
-	return attach_all(a);
+	rc = sg_maps_prepare(o, options);
+	return rc ? rc : attach_all(a);
 }
 
 void sg_attach_undo(struct sg_observe *o)

@@ -59,6 +59,11 @@ void sg_attach_undo(struct sg_observe *o);
 void sg_probe_text_clear(void);
 void sg_probe_text_add(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* --- observe.c --- */
+
+/* Fill in what must be there before the first event: settings, and the entries of "other". */
+int sg_maps_prepare(const struct sg_observe *o, const struct sg_observe_options *options);
+
 /* --- pin.c --- */
 
 /* Find or make the pin directory and lock it; fills dir and note. 0, or -errno: no pins are possible. */

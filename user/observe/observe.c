@@ -135,6 +135,13 @@ static int make_other(const struct sg_observe *o)
 	return rc;
 }
 
+int sg_maps_prepare(const struct sg_observe *o, const struct sg_observe_options *options)
+{
+	int rc = settings_apply(o, options);
+
+	return rc ? rc : make_other(o);
+}
+
 /* --- start --- */
 
 static int options_check(const struct sg_observe_options *options)
@@ -163,7 +170,7 @@ static int attach_best(struct sg_observe *o, const struct sg_observe_options *op
 			return 0;
 		}
 	}
-	return rc == -ENOMEM || rc == -ENOENT ? rc : -ENOTSUP;
+	return rc == -ENOMEM ? rc : -ENOTSUP;
 }
 
 /* 1: taken over; 0: none left, start anew. */
@@ -202,10 +209,6 @@ static int start_anew(struct sg_observe *o, const struct sg_observe_options *opt
 	int rc;
 
 	rc = attach_best(o, options, &tier, &hooks);
-	if (!rc)
-		rc = make_other(o);
-	if (!rc)
-		rc = settings_apply(o, options);
 	if (!rc)
 		rc = owner_set(o, tier, hooks, now_ns());
 	if (!rc && pin) {

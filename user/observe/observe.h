@@ -57,7 +57,7 @@ struct sg_observe_options {
  *
  * -EPERM   not root; -EEXIST  one runs and SG_EXISTING_FAIL was asked for
  * -ENOTSUP no tier attaches (sg_observe_probe_text tells why); -EINVAL a bad option
- * -ENOENT  the kernel exports no BTF and btf_path is NULL; other values from bpf(2), mount(2)
+ *          (also when the kernel exports no BTF and btf_path is NULL); other values from bpf(2)
  */
 int sg_observe_start(const struct sg_observe_options *options, struct sg_observe **out);
 

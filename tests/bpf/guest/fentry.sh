@@ -1,5 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
 # The observer's tests in tier fentry, for tests/vm/guest-tests.
-# limit: 300 s
+# limit: 600 s
 TIER=fentry exec "$(dirname "$0")/../test_observer.sh"
