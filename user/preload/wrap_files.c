@@ -229,8 +229,6 @@ static enum closing close_begin(int fd, int *cancel)
 
 	if (fd < 0 || !active())
 		return CLOSE_UNGUARDED;
-	if (!sg_guard_is_plain(fd))
-		pthread_testcancel();
 	*cancel = sg_no_cancel();
 	error = sg_guard_closing(fd, &private_fd);
 	if (!private_fd)
@@ -241,32 +239,43 @@ static enum closing close_begin(int fd, int *cancel)
 	return error ? CLOSE_FAILED : CLOSE_GO;
 }
 
-#define SG_CLOSE(ret, symbol, params, args, facts, ...)        \
-	WRAPPER(ret, symbol, params)                           \
-	{                                                      \
-		bool plain = sg_guard_is_plain(fd);            \
-		int cancel = PTHREAD_CANCEL_DISABLE;           \
-		enum closing begun = close_begin(fd, &cancel); \
-		ret r;                                         \
-                                                               \
-		if (begun == CLOSE_UNGUARDED)                  \
-			return sg_next.symbol args;            \
-		if (begun == CLOSE_PRIVATE) {                  \
-			sg_uncancel(cancel);                   \
-			errno = EBADF;                         \
-			return -1;                             \
-		}                                              \
-		if (plain) {                                   \
-			sg_uncancel(cancel);                   \
-			return sg_next.symbol args;            \
-		}                                              \
-		r = sg_next.symbol args;                       \
-		sg_uncancel(cancel);                           \
-		if (r == 0 && begun == CLOSE_FAILED) {         \
-			errno = EIO;                           \
-			r = -1;                                \
-		}                                              \
-		return r;                                      \
+/* A descriptor that is no business of ours holds nothing: its entry goes without a call of the guard. */
+static void forget_plain(int fd)
+{
+	uint32_t plain = SG_FD_PLAIN;
+
+	if ((unsigned int)fd < SG_FDS && active())
+		atomic_compare_exchange_strong(&sg_guard_fd[fd], &plain, SG_FD_UNKNOWN);
+}
+
+#define SG_CLOSE(ret, symbol, params, args, facts, ...) \
+	WRAPPER(ret, symbol, params)                    \
+	{                                               \
+		int cancel = PTHREAD_CANCEL_DISABLE;    \
+		enum closing begun;                     \
+		ret r;                                  \
+                                                        \
+		if (sg_guard_is_plain(fd)) {            \
+			forget_plain(fd);               \
+			return sg_next.symbol args;     \
+		}                                       \
+		if (active())                           \
+			pthread_testcancel();           \
+		begun = close_begin(fd, &cancel);       \
+		if (begun == CLOSE_UNGUARDED)           \
+			return sg_next.symbol args;     \
+		if (begun == CLOSE_PRIVATE) {           \
+			sg_uncancel(cancel);            \
+			errno = EBADF;                  \
+			return -1;                      \
+		}                                       \
+		r = sg_next.symbol args;                \
+		sg_uncancel(cancel);                    \
+		if (r == 0 && begun == CLOSE_FAILED) {  \
+			errno = EIO;                    \
+			r = -1;                         \
+		}                                       \
+		return r;                               \
 	}
 
 EXPORT int fclose(FILE *f)
