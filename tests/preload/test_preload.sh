@@ -200,6 +200,11 @@ test_unreachable_broker_is_said_once_and_the_program_runs() {
 	said_once "fall back to group" "SPOOLGUARD_BROKER=$T/file/sock" "SPOOLGUARD_POLICY=$T/*.log:mode=ensure"
 }
 
+test_children_do_not_say_it_again() {
+	LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=nonsense bash -c 'for i in $(seq 1 20); do date >/dev/null; done' 2>err
+	eq "$(wc -l <err)" 1 "lines on stderr"
+}
+
 test_nothing_is_said_into_a_file_that_has_number_2() {
 	LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=nonsense "$H/family" osync two.log >/dev/null 2>&-
 	eq "$(sort -u two.log)" durable "the log"

@@ -153,6 +153,39 @@ static bool said_before(unsigned int kind)
 	return true;
 }
 
+/*
+ * What a parent has said, its children need not say again: a script of 200 commands would say it 200
+ * times. They find the kinds in the environment.
+ */
+#define SAID "SPOOLGUARD_SAID"
+
+/* By hand: glibc renames strtoul with every C standard, and musl does not follow. */
+static void said_by_parent(void)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *list = getenv(SAID), *digit;
+	unsigned int kind = 0;
+
+	for (; list && *list; list++) {
+		digit = strchr(digits, *list);
+		kind = digit ? kind * 16 + (unsigned int)(digit - digits) : 0;
+		if (kind && (list[1] == ',' || !list[1]))
+			said_before(kind);
+	}
+}
+
+static void say_to_children(void)
+{
+	char list[sizeof(said.kinds) / sizeof(said.kinds[0]) * 9 + 1];
+	size_t i, n = 0;
+
+	for (i = 0; i < sizeof(said.kinds) / sizeof(said.kinds[0]) && said.kinds[i]; i++)
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%x", n ? "," : "",
+				      said.kinds[i]);
+	if (n)
+		setenv(SAID, list, 1);
+}
+
 static void say(const char *message)
 {
 	struct iovec line[3] = { { "spoolguard: ", 12 },
@@ -222,7 +255,9 @@ __attribute__((constructor)) static void preload_begin(void)
 		config.policy_file = policy_file();
 		config.broker = setting("SPOOLGUARD_BROKER");
 		config.interposed = sg_next_interposed();
+		said_by_parent();
 		sg_guard_init(&config);
+		say_to_children();
 	}
 	errno = saved;
 }

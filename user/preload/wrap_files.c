@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
 /* Wrapped calls that make, duplicate, close and rename: what the guard must know of descriptors, and
  * what must not overtake data at risk. */
-#include <alloca.h>
-
 #include "preload/preload.h"
 
 /* --- drains --- */
@@ -134,7 +132,7 @@ static bool has_mode(int flags)
 #define SG_OPEN(ret, symbol, params, args, facts, ...)    \
 	WRAPPER(ret, symbol, params)                      \
 	{                                                 \
-		struct opening o;                         \
+		struct opening o = { 0 };                 \
                                                           \
 		if (OPEN_BEGIN facts)                     \
 			return -1;                        \
@@ -143,7 +141,7 @@ static bool has_mode(int flags)
 #define SG_OPEN_V(ret, symbol, params, args, facts, ...)  \
 	WRAPPER(ret, symbol, params)                      \
 	{                                                 \
-		struct opening o;                         \
+		struct opening o = { 0 };                 \
 		mode_t mode = 0;                          \
 		va_list ap;                               \
                                                           \
@@ -160,7 +158,7 @@ static bool has_mode(int flags)
 #define SG_TEMP(ret, symbol, params, args, facts, ...)                \
 	WRAPPER(ret, symbol, params)                                  \
 	{                                                             \
-		struct opening o;                                     \
+		struct opening o = { 0 };                             \
                                                                       \
 		if (open_begin(&o, AT_FDCWD, NULL, TEMP_FLAGS facts)) \
 			return -1;                                    \
@@ -198,7 +196,7 @@ static int stream_begin(struct opening *o, const char *path, const char *mode)
 #define SG_FOPEN(ret, symbol, params, args, facts, ...)        \
 	WRAPPER(ret, symbol, params)                           \
 	{                                                      \
-		struct opening o;                              \
+		struct opening o = { 0 };                      \
                                                                \
 		if (stream_begin(&o, path, mode))              \
 			return NULL;                           \
@@ -207,7 +205,7 @@ static int stream_begin(struct opening *o, const char *path, const char *mode)
 #define SG_TMPFILE(ret, symbol, params, args, facts, ...)      \
 	WRAPPER(ret, symbol, params)                           \
 	{                                                      \
-		struct opening o;                              \
+		struct opening o = { 0 };                      \
                                                                \
 		open_begin(&o, AT_FDCWD, NULL, 0);             \
 		return stream_opened(&o, sg_next.symbol args); \
@@ -299,7 +297,7 @@ EXPORT int fclose(FILE *f)
 	WRAPPER(ret, symbol, params)                                       \
 	{                                                                  \
 		int cancel = PTHREAD_CANCEL_DISABLE;                       \
-		struct opening o;                                          \
+		struct opening o = { 0 };                                  \
                                                                            \
 		if (stream_begin(&o, path, mode))                          \
 			return NULL;                                       \
@@ -499,21 +497,21 @@ static int first_length(const char *first, va_list ap)
 }
 
 /* argv lives on the stack, as in libc: these may be called in a vfork child. */
-#define EXEC_LIST(call, ...)                                    \
-	do {                                                    \
-		va_list ap;                                     \
-		char **argv;                                    \
-		int n;                                          \
-                                                                \
-		va_start(ap, arg);                              \
-		n = first_length(arg, ap);                      \
-		va_end(ap);                                     \
-		argv = alloca(((size_t)n + 1) * sizeof(*argv)); \
-		va_start(ap, arg);                              \
-		list_fill(argv, arg, n, ap);                    \
-		__VA_ARGS__;                                    \
-		va_end(ap);                                     \
-		return call;                                    \
+#define EXEC_LIST(call, ...)                                              \
+	do {                                                              \
+		va_list ap;                                               \
+		char **argv;                                              \
+		int n;                                                    \
+                                                                          \
+		va_start(ap, arg);                                        \
+		n = first_length(arg, ap);                                \
+		va_end(ap);                                               \
+		argv = __builtin_alloca(((size_t)n + 1) * sizeof(*argv)); \
+		va_start(ap, arg);                                        \
+		list_fill(argv, arg, n, ap);                              \
+		__VA_ARGS__;                                              \
+		va_end(ap);                                               \
+		return call;                                              \
 	} while (0)
 
 EXPORT int execl(const char *path, const char *arg, ...)
