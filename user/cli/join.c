@@ -269,7 +269,7 @@ static void add_ledger(struct join *j, const struct sg_ledger *l)
 	r->peak_age_ns = greater(r->peak_age_ns, LOAD(l->peak_age_ns));
 	r->lost_records += LOAD(l->lost_records);
 	r->lost_bytes += LOAD(l->lost_bytes);
-	if (LOAD(l->poison_errno)) {
+	if (LOAD(l->poison_at)) {
 		r->poison_errno = LOAD(l->poison_errno);
 		r->poison_wall_ns = LOAD(l->poison_wall_ns);
 		r->poison_pid = LOAD(l->poison_pid);

@@ -12,12 +12,6 @@
 /* How long to sleep before the broker is looked at again, while an append is held. */
 #define LOOK_AGAIN_NS 100000000ull
 
-static bool poisoned(const struct sg_file *f, const struct sg_desc *d)
-{
-	return f->wanted != SG_MODE_OBSERVE && f->on_error == SG_ON_ERROR_POISON &&
-	       (atomic_load_explicit(&d->error, memory_order_relaxed) || sg_ledger_poisoned(f->ledger, d->opened_at));
-}
-
 /* Act on a cancellation while nothing is held. */
 static void may_cancel(void)
 {
@@ -65,7 +59,7 @@ static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d
 
 	for (;;) {
 		seen = atomic_load(&l->progress);
-		if (poisoned(f, d)) {
+		if (sg_poisoned(f, d)) {
 			err = -EIO;
 			break;
 		}
@@ -135,7 +129,7 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 	}
 	if (a->in_window && atomic_load_explicit(&f->ledger->state, memory_order_relaxed) != SG_SLOT_LIVE)
 		sg_file_enrol_again(f, fd);
-	if (poisoned(f, d) || (a->in_window && admit(a, f, d, fd, bytes) != 0)) {
+	if (sg_poisoned(f, d) || (a->in_window && admit(a, f, d, fd, bytes) != 0)) {
 		sg_count(a->stats, SG_C_APPENDS_REFUSED, 1);
 		a->stats = NULL;
 		sg_leave();

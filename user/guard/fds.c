@@ -47,6 +47,7 @@ static struct sg_desc *desc_new(uint32_t file, uint32_t flags, uint64_t opened_a
 		atomic_store(&d->flags, flags);
 		atomic_store(&d->error, 0);
 		d->opened_at = opened_at;
+		atomic_store(&d->told_at, opened_at);
 		count_open(file, 1);
 		return d;
 	}
@@ -212,7 +213,7 @@ int sg_fd_of_file(const struct sg_file *f)
 
 uint64_t sg_guard_open_begins(void)
 {
-	return sg_guard_ready() ? atomic_load(&sg_process.registry->failures) : 0;
+	return sg_guard_ready() ? atomic_fetch_add(&sg_process.registry->failures, 1) + 1 : 0;
 }
 
 void sg_guard_opened(int fd, uint64_t begun, int flags)

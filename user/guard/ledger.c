@@ -159,24 +159,39 @@ void sg_ledger_covered(struct sg_ledger *l, const struct sg_ledger_snapshot *s)
 	sg_ledger_progress(l);
 }
 
+static void note_failure(struct sg_ledger *l, int error, uint32_t pid, enum sg_op op, uint64_t wall_ns)
+{
+	atomic_store(&l->poison_pid, pid);
+	atomic_store(&l->poison_op, op);
+	atomic_store(&l->poison_wall_ns, wall_ns);
+	atomic_store(&l->poison_errno, (uint32_t)error);
+}
+
 void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s, _Atomic uint64_t *failures,
 		      int error, uint32_t pid, enum sg_op op, uint64_t wall_ns, bool poison)
 {
 	uint64_t covered = atomic_load(&l->covered_records);
-	uint64_t covered_bytes = atomic_load(&l->covered_bytes);
+	uint64_t covered_bytes = atomic_load(&l->covered_bytes), at;
 
 	if (s->records > covered)
 		atomic_fetch_add(&l->lost_records, s->records - covered);
 	if (s->bytes > covered_bytes)
 		atomic_fetch_add(&l->lost_bytes, s->bytes - covered_bytes);
-	atomic_store(&l->poison_pid, pid);
-	atomic_store(&l->poison_op, op);
-	atomic_store(&l->poison_wall_ns, wall_ns);
-	atomic_store(&l->poison_errno, (uint32_t)error);
-	/* Poison before the bound opens up again: no append may slip in between. */
+	note_failure(l, error, pid, op, wall_ns);
+	/* Before the bound opens up again: no append may slip in between. */
+	at = atomic_fetch_add(failures, 1) + 1;
 	if (poison)
-		grow_to(&l->poison_at, atomic_fetch_add(failures, 1) + 1);
+		grow_to(&l->poison_at, at);
+	grow_to(&l->failed_at, at);
 	sg_ledger_covered(l, s);
+}
+
+void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error, uint32_t pid, enum sg_op op,
+			     uint64_t wall_ns)
+{
+	if (!atomic_load(&l->poison_at))
+		note_failure(l, error, pid, op, wall_ns);
+	grow_to(&l->poison_at, opened_at + 1);
 }
 
 void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out)

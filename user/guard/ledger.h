@@ -22,8 +22,8 @@
  *
  * A sync that fails moves what it should have covered to `lost`: it is not at risk any more, it is gone
  * or unknown, and every description opened before is poisoned. `failures` is one clock for the whole
- * registry: a description remembers its value from before its open, and is poisoned if the file's
- * poison_at is later (the file need not be known when the open starts).
+ * registry, which ticks at every open and every failure: a description remembers its tick from before its
+ * open, and is poisoned if the file's poison_at is later (the file need not be known when the open starts).
  *
  * Every call is async-signal-safe and lock-free except sg_ledger_wait. Memory order is sequentially
  * consistent where two words have to agree (reserve and oldest), relaxed elsewhere.
@@ -39,7 +39,7 @@
 #include "guard/session.h"
 
 #define SG_REGISTRY_MAGIC   0x3152454744454c53ull /* "SLEDGER1" */
-#define SG_REGISTRY_VERSION 1
+#define SG_REGISTRY_VERSION 2
 
 struct sg_ledger {
 	_Atomic uint32_t state; /* SG_SLOT_* */
@@ -61,6 +61,7 @@ struct sg_ledger {
 	_Atomic uint32_t want_full; /* somebody called fsync, not only fdatasync */
 	_Atomic uint32_t poison_errno;
 	_Atomic uint64_t poison_at; /* value of `failures` when it was poisoned; 0 never */
+	_Atomic uint64_t failed_at; /* the same of any failed sync, also where the policy does not poison */
 	_Atomic uint64_t poison_wall_ns;
 	_Atomic uint32_t poison_pid;
 	_Atomic uint32_t poison_op;
@@ -73,7 +74,7 @@ struct sg_registry {
 	uint32_t version, size;
 	uint32_t broker_pid, pad;
 	_Atomic uint64_t broker_beat_ns; /* CLOCK_MONOTONIC; the broker is gone when this is old */
-	_Atomic uint64_t failures;	 /* grows with every failed sync of any file */
+	_Atomic uint64_t failures;	 /* a clock: ticks at every open, and every failed sync of any file */
 	_Atomic uint64_t clock_epoch;	 /* grows whenever CLOCK_REALTIME is set; 0: nobody watches it */
 	struct sg_ledger ledgers[SG_FILES];
 };
@@ -111,6 +112,11 @@ void sg_ledger_begin(const struct sg_ledger *l, struct sg_ledger_snapshot *s, ui
 void sg_ledger_covered(struct sg_ledger *l, const struct sg_ledger_snapshot *s);
 void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s, _Atomic uint64_t *failures,
 		      int error, uint32_t pid, enum sg_op op, uint64_t wall_ns, bool poison);
+
+/* A description opened at `opened_at` alone was told of an error that others were told of before: it, and
+ * what was opened before it, is poisoned; what was opened since asks for itself. */
+void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error, uint32_t pid, enum sg_op op,
+			     uint64_t wall_ns);
 
 void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out);
 static inline bool sg_ledger_poisoned(const struct sg_ledger *l, uint64_t opened_at)

@@ -46,6 +46,7 @@ struct sg_desc {
 	_Atomic uint32_t flags;
 	_Atomic uint32_t error; /* errno that this description alone has seen: it stays */
 	uint64_t opened_at;	/* of the failure clock, before the open; 0: not seen to be opened */
+	_Atomic uint64_t told_at; /* on_error=warn in a window: failures until then have been told of */
 };
 
 struct sg_file {
@@ -167,6 +168,9 @@ struct sg_desc *sg_desc_for_sync(int fd, struct stat *st);
 int sg_fd_of_file(const struct sg_file *f);
 
 /* --- sync.c --- */
+
+/* Does an earlier sync's failure refuse this call (on_error=poison)? With abort the program ends here. */
+bool sg_poisoned(const struct sg_file *f, const struct sg_desc *d);
 
 /* One kernel sync of f through fd, with all its accounting. `counted` is the counter besides ISSUED.
  * next NULL: fdatasync or fsync by system call. Returns 0 or errno. */
