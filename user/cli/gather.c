@@ -94,10 +94,13 @@ int gather(const char *socket_dir, bool sessions_only, struct gathered *g)
 	if (g->kernel_error)
 		kernel = NULL;
 	/* A directory that was asked for by name has to be there; the usual one need not. */
-	if (g->view_error && (socket_dir || g->view_error != -ENOENT) && !kernel)
+	if (g->view_error && (socket_dir || (g->view_error != -ENOENT && !kernel))) {
+		if (kernel)
+			kernel_free(kernel);
 		return cli_fail(cli_exit_of(g->view_error),
 				"Sessions can be read by the user who runs them and by root.",
 				"%s: %s", g->dir, strerror(-g->view_error));
+	}
 	return gather_from(g, view, kernel);
 }
 

@@ -38,6 +38,7 @@ struct device_data {
 struct collected {
 	struct kernel_view *view;
 	struct file_data **files;
+	unsigned int *by_key; /* indexes of files in the order of their keys */
 	struct device_data **devices;
 	unsigned int room_files, room_devices, room_inflight;
 };
@@ -69,6 +70,14 @@ const char *kernel_dev_op_name(enum kernel_dev_op op)
 	static const char *const names[] = { "read", "write", "flush", "discard", "other" };
 
 	return op < KERNEL_DEV_OPS ? names[op] : "unknown";
+}
+
+/* Where the maps are pinned: NULL is the usual place. */
+static const char *pin_dir(void)
+{
+	const char *dir = getenv("SPOOLGUARD_PIN_DIR");
+
+	return dir && *dir ? dir : NULL;
 }
 
 /* --- collecting --- */
@@ -138,13 +147,43 @@ static int take_file(const struct sg_observe_file *f, void *arg)
 	return 0;
 }
 
+static int compare(const void *pa, const void *pb, void *arg)
+{
+	struct file_data *const *files = arg;
+
+	return memcmp(&files[*(const unsigned int *)pa]->key,
+		      &files[*(const unsigned int *)pb]->key, sizeof(struct sg_file_key));
+}
+
+/* After the last file: thousands of counts are going to ask for theirs. */
+static int make_index(struct collected *c)
+{
+	unsigned int i, n = c->view->n_files;
+
+	c->by_key = calloc(n + 1, sizeof(*c->by_key));
+	if (!c->by_key)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		c->by_key[i] = i;
+	qsort_r(c->by_key, n, sizeof(*c->by_key), compare, c->files);
+	return 0;
+}
+
 static int find_file(const struct collected *c, const struct sg_file_key *key)
 {
-	unsigned int i;
+	unsigned int low = 0, high = c->view->n_files, middle;
+	int order;
 
-	for (i = 0; i < c->view->n_files; i++)
-		if (!memcmp(&c->files[i]->key, key, sizeof(*key)))
-			return i;
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		order = memcmp(&c->files[c->by_key[middle]]->key, key, sizeof(*key));
+		if (!order)
+			return c->by_key[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
 	return -1;
 }
 
@@ -322,6 +361,7 @@ static int collect(struct sg_observe *o, struct kernel_view **out)
 	c->view = v;
 	err = take_info(o, v);
 	err = err ?: sg_observe_each_file(o, take_file, c);
+	err = err ?: make_index(c);
 	err = err ?: sg_observe_each_stat(o, NULL, take_stat, c);
 	err = err ?: sg_observe_each_wb_error(o, take_wb_error, c);
 	err = err ?: sg_observe_each_inflight(o, take_inflight, c);
@@ -339,7 +379,7 @@ static int collect(struct sg_observe *o, struct kernel_view **out)
 int kernel_open(struct kernel_view **out)
 {
 	struct sg_observe *o;
-	int err = sg_observe_open(NULL, &o);
+	int err = sg_observe_open(pin_dir(), &o);
 
 	if (err)
 		return err;
@@ -362,6 +402,7 @@ void kernel_free(struct kernel_view *v)
 	if (c) {
 		free(c->files);
 		free(c->devices);
+		free(c->by_key);
 	}
 	free(c);
 	free(v->files);
@@ -373,21 +414,34 @@ void kernel_free(struct kernel_view *v)
 
 /* --- an observer of our own --- */
 
-static void explain(int err, char *why, size_t size)
+/* What attaching said, on one line. */
+static void explain_attach(char *why, size_t size)
 {
 	const char *text = sg_observe_probe_text();
+	struct sg_text t;
 
+	sg_text_init(&t, why, size);
+	sg_text_str(&t, "no way to attach works here: ");
+	for (; text && *text; text++)
+		if (*text != '\n')
+			sg_text_char(&t, *text);
+		else if (text[1])
+			sg_text_str(&t, "; ");
+}
+
+static void explain(int err, char *why, size_t size)
+{
 	switch (err) {
 	case -EPERM:
 	case -EACCES:
 		snprintf(why, size, "not permitted; it needs root (CAP_BPF and CAP_PERFMON)");
 		break;
 	case -ENOENT:
-		snprintf(why, size, "this kernel exports no BTF (/sys/kernel/btf/vmlinux)");
-		break;
 	case -ENOTSUP:
-		snprintf(why, size, "no way to attach works here: %s",
-			 text ? text : "see spoolguard feature");
+		if (err == -ENOENT && access("/sys/kernel/btf/vmlinux", F_OK))
+			snprintf(why, size, "this kernel exports no BTF (/sys/kernel/btf/vmlinux)");
+		else
+			explain_attach(why, size);
 		break;
 	default:
 		snprintf(why, size, "%s", strerror(-err));
@@ -399,7 +453,7 @@ static bool share(struct kernel_observer *k)
 {
 	struct sg_observe_info info;
 
-	if (sg_observe_open(NULL, &k->o))
+	if (sg_observe_open(pin_dir(), &k->o))
 		return false;
 	if (!sg_observe_info(k->o, &info) && info.owner_alive)
 		return true;
@@ -411,7 +465,7 @@ static bool share(struct kernel_observer *k)
 int kernel_start(const struct kernel_filter *filter, struct kernel_observer **out, char *why,
 		 size_t size)
 {
-	struct sg_observe_options opt = { .existing = SG_EXISTING_REPLACE };
+	struct sg_observe_options opt = { .existing = SG_EXISTING_REPLACE, .pin_dir = pin_dir() };
 	struct kernel_observer *k = calloc(1, sizeof(*k));
 	bool filtered = filter && (filter->n_pids || filter->tier);
 	int err;

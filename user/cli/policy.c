@@ -161,7 +161,8 @@ static void resolve(const char *path, char out[PATH_MAX])
 	snprintf(out + strlen(out), PATH_MAX - strlen(out), "%s%s", out[1] ? "/" : "", slash + 1);
 }
 
-static void show_print(const char *path, const struct sg_rule *rule, const char *source)
+static void show_print(const char *path, const struct sg_rule *rule, const char *source,
+		       bool is_file)
 {
 	char value[SG_POLICY_SPILL_MAX + 16];
 	struct cli_table *t;
@@ -169,8 +170,8 @@ static void show_print(const char *path, const struct sg_rule *rule, const char 
 
 	printf("File:  %s\n", path);
 	if (rule)
-		printf("Rule:  %s (%s, %s %u)\n", rule->glob, source,
-		       strchr(source, '/') ? "line" : "rule", rule->line);
+		printf("Rule:  %s (%s, %s %u)\n", rule->glob, source, is_file ? "line" : "rule",
+		       rule->line);
 	else
 		printf("Rule:  none matches%s%s%s; the file is only observed\n",
 		       *source ? " (" : "", source, *source ? ")" : "");
@@ -233,7 +234,7 @@ static int do_show(const struct cli_args *a)
 	if (cli.json)
 		rc = show_json(path, rule, p->source);
 	else
-		show_print(cli_clean(clean, sizeof(clean), path), rule, p->source);
+		show_print(cli_clean(clean, sizeof(clean), path), rule, p->source, p->is_file);
 	free(p);
 	return rc;
 }

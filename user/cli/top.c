@@ -30,8 +30,8 @@ struct column {
 };
 
 static const struct column columns[] = {
-	{ "CALL/s", 7, BY_CALLS, 'c' },	 { "SYNC/s", 7, BY_SYNCS, 's' },
-	{ "APP/s", 7, BY_APPENDS, 'a' }, { "BYTES/s", 9, BY_BYTES, 'b' },
+	{ "CALL/s", 8, BY_CALLS, 'c' },	 { "SYNC/s", 8, BY_SYNCS, 's' },
+	{ "APP/s", 8, BY_APPENDS, 'a' }, { "BYTES/s", 9, BY_BYTES, 'b' },
 	{ "AT RISK", 9, BY_RISK, 'r' },	 { "p99", 8, BY_P99, 'l' },
 };
 
@@ -187,12 +187,12 @@ static void draw_line(int y, const struct line *l, int path_width)
 		 : r->has_mode	 ? sg_mode_name(r->mode)
 				 : "-");
 	x += 8;
-	number(y, x, 7, l->calls);
-	number(y, x + 7, 7, l->syncs);
-	number(y, x + 14, 7, l->appends);
-	mvprintw(y, x + 21, "%*s", 9, sg_units_bytes(buf, sizeof(buf), l->bytes));
-	at_risk(y, x + 30, 9, r);
-	mvprintw(y, x + 39, "%*s", 8, l->p99_ns ? sg_units_time(buf, sizeof(buf), l->p99_ns) : "-");
+	number(y, x, 8, l->calls);
+	number(y, x + 8, 8, l->syncs);
+	number(y, x + 16, 8, l->appends);
+	mvprintw(y, x + 24, "%*s", 9, sg_units_bytes(buf, sizeof(buf), l->bytes));
+	at_risk(y, x + 33, 9, r);
+	mvprintw(y, x + 42, "%*s", 8, l->p99_ns ? sg_units_time(buf, sizeof(buf), l->p99_ns) : "-");
 	attroff(A_BOLD | COLOR_PAIR(1));
 }
 
@@ -219,7 +219,7 @@ static void draw_head(const struct top *t, int path_width)
 
 static void draw(struct top *t)
 {
-	int path_width = COLS - 1 - 8 - 47, y;
+	int path_width = COLS - 1 - 8 - 50, y;
 	unsigned int rows = LINES > 3 ? LINES - 3 : 0;
 
 	if (path_width < 8)
