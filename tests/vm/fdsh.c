@@ -10,23 +10,31 @@
  *	fsync NAME | fdatasync NAME | syncfs NAME | close NAME
  *	start NAME		begin to write the file back, wait for nothing
  *	check NAME		does a writeback error wait for this description? (takes it; no I/O)
- *	rename OLD NEW | unlink PATH
+ *	rename OLD NEW | link OLD NEW | unlink PATH
+ *	truncate PATH BYTES | ftruncate NAME BYTES
  *	sleep MILLISECONDS
+ *	exec PROGRAM		in place of fdsh; no answer if it works
+ *	thread K COMMAND…	begin it on thread K (1 to 8) and answer at once; join K answers with its outcome
+ *	fork K			a child that inherits all that is open; in K COMMAND… has it run one
  *
  * The answer: the command and NAME, "=", the call's return value or the errno's name, and the
  * microseconds that it took: "fsync a = EIO 1234". NAMEs are the test's own, not numbers.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_WORDS    12
 #define MAX_FILES    256
+#define MAX_OTHERS   9
 #define BUFFER_BYTES (1 << 20)
 
 struct file {
@@ -34,7 +42,28 @@ struct file {
 	int fd;
 };
 
+struct line {
+	char text[4096];
+	char *words[MAX_WORDS + 1];
+	int n;
+};
+
+struct thread {
+	bool begun;
+	pthread_t id;
+	struct line line;
+	long ret;
+	int error;
+	uint64_t took_us;
+};
+
+struct child {
+	FILE *in, *out;
+};
+
 static struct file files[MAX_FILES];
+static struct thread threads[MAX_OTHERS];
+static struct child children[MAX_OTHERS];
 static char *buffer;
 
 static struct file *find(const char *name)
@@ -173,10 +202,18 @@ static long run(char **w, int n)
 		return do_close(w[1]);
 	if (n == 3 && !strcmp(w[0], "rename"))
 		return rename(w[1], w[2]);
+	if (n == 3 && !strcmp(w[0], "link"))
+		return link(w[1], w[2]);
 	if (n == 2 && !strcmp(w[0], "unlink"))
 		return unlink(w[1]);
+	if (n == 3 && !strcmp(w[0], "truncate"))
+		return truncate(w[1], atol(w[2]));
+	if (n == 3 && !strcmp(w[0], "ftruncate"))
+		return ftruncate(fd_of(w[1]), atol(w[2]));
 	if (n == 2 && !strcmp(w[0], "sleep"))
 		return do_sleep(w[1]);
+	if (n == 2 && !strcmp(w[0], "exec"))
+		return execl(w[1], w[1], NULL);
 	errno = ENOSYS;
 	return -1;
 }
@@ -189,33 +226,151 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-int main(void)
+static void split(struct line *l)
 {
-	char line[4096], *words[MAX_WORDS + 1], *save, *word;
+	char *save, *word;
+
+	memset(l->words, 0, sizeof(l->words));
+	l->n = 0;
+	for (word = strtok_r(l->text, " \n", &save); word && l->n < MAX_WORDS;
+	     word = strtok_r(NULL, " \n", &save))
+		l->words[l->n++] = word;
+}
+
+/* The index that a word names, or 0. */
+static int other(const char *word)
+{
+	int k = word ? atoi(word) : 0;
+
+	return k > 0 && k < MAX_OTHERS ? k : 0;
+}
+
+static void *on_thread(void *arg)
+{
+	struct thread *t = arg;
+	uint64_t start = now_us();
+
+	t->ret = run(t->line.words, t->line.n);
+	t->error = errno;
+	t->took_us = now_us() - start;
+	return NULL;
+}
+
+static long begin_thread(struct line *l)
+{
+	struct thread *t = &threads[other(l->words[1])];
+	int i;
+
+	if (t == threads || t->begun || l->n < 3) {
+		errno = EINVAL;
+		return -1;
+	}
+	t->line = *l;
+	for (i = 2; i < l->n; i++)
+		t->line.words[i - 2] = t->line.text + (l->words[i] - l->text);
+	t->line.n = l->n - 2;
+	t->line.words[t->line.n] = NULL;
+	errno = pthread_create(&t->id, NULL, on_thread, t);
+	t->begun = !errno;
+	return errno ? -1 : 0;
+}
+
+static long join_thread(const struct line *l, uint64_t *took_us)
+{
+	struct thread *t = &threads[other(l->words[1])];
+
+	if (!t->begun) {
+		errno = ESRCH;
+		return -1;
+	}
+	pthread_join(t->id, NULL);
+	t->begun = false;
+	*took_us = t->took_us;
+	errno = t->error;
+	return t->ret;
+}
+
+static void serve(FILE *in, FILE *out);
+
+static long begin_child(const struct line *l)
+{
+	struct child *c = &children[other(l->words[1])];
+	int pair[2];
+	pid_t pid;
+
+	if (c == children || c->in || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		errno = EINVAL;
+		return -1;
+	}
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		serve(fdopen(pair[1], "r"), fdopen(dup(pair[1]), "w"));
+		exit(0);
+	}
+	close(pair[1]);
+	c->in = fdopen(dup(pair[0]), "r");
+	c->out = fdopen(pair[0], "w");
+	return pid;
+}
+
+/* The child's own answer, as it comes. */
+static bool in_child(const char *text, FILE *out)
+{
+	char name[16], answer[256];
+	struct child *c;
+	int at = 0;
+
+	if (sscanf(text, "in %15s %n", name, &at) != 1 || !at)
+		return false;
+	c = &children[other(name)];
+	if (!c->in)
+		return false;
+	fputs(text + at, c->out);
+	fflush(c->out);
+	fputs(fgets(answer, sizeof(answer), c->in) ? answer : "in child = EPIPE 0\n", out);
+	fflush(out);
+	return true;
+}
+
+static void serve(FILE *in, FILE *out)
+{
+	static __thread struct line l;
 	uint64_t start, took;
 	long ret;
-	int n;
 
+	while (fgets(l.text, sizeof(l.text), in)) {
+		if (in_child(l.text, out))
+			continue;
+		split(&l);
+		if (!l.n)
+			continue;
+		start = now_us();
+		took = UINT64_MAX;
+		if (!strcmp(l.words[0], "thread"))
+			ret = begin_thread(&l);
+		else if (!strcmp(l.words[0], "join"))
+			ret = join_thread(&l, &took);
+		else if (!strcmp(l.words[0], "fork"))
+			ret = begin_child(&l);
+		else
+			ret = run(l.words, l.n);
+		if (took == UINT64_MAX)
+			took = now_us() - start;
+		fprintf(out, "%s %s = ", l.words[0], l.n > 1 ? l.words[1] : "");
+		if (ret < 0)
+			fprintf(out, "%s %llu\n", strerrorname_np(errno), (unsigned long long)took);
+		else
+			fprintf(out, "%ld %llu\n", ret, (unsigned long long)took);
+		fflush(out);
+	}
+}
+
+int main(void)
+{
 	buffer = aligned_alloc(4096, BUFFER_BYTES);
 	if (!buffer)
 		return 1;
-	while (fgets(line, sizeof(line), stdin)) {
-		memset(words, 0, sizeof(words));
-		n = 0;
-		for (word = strtok_r(line, " \n", &save); word && n < MAX_WORDS;
-		     word = strtok_r(NULL, " \n", &save))
-			words[n++] = word;
-		if (!n)
-			continue;
-		start = now_us();
-		ret = run(words, n);
-		took = now_us() - start;
-		printf("%s %s = ", words[0], n > 1 ? words[1] : "");
-		if (ret < 0)
-			printf("%s %llu\n", strerrorname_np(errno), (unsigned long long)took);
-		else
-			printf("%ld %llu\n", ret, (unsigned long long)took);
-		fflush(stdout);
-	}
+	serve(stdin, stdout);
 	return 0;
 }

@@ -19,20 +19,39 @@
 
 /* --- one kernel sync --- */
 
-static void sync_failed(struct sg_file *f, const struct sg_ledger_snapshot *snap, int error, enum sg_op op)
+static void tell_poison(struct sg_file *f, int error)
+{
+	atomic_store(&sg_file_stats(f)->poison_errno, (uint32_t)error);
+	atomic_store(&sg_file_stats(f)->poison_wall_ns, atomic_load(&f->ledger->poison_wall_ns));
+	sg_report(SG_EV_POISONED, sg_file_index(f), error);
+}
+
+/*
+ * Does every description of f ask the kernel at its next sync? Then the one that met the error, and those
+ * opened before it, are poisoned: whether the failure was before or after a later open, only errseq knows.
+ * In a window nobody asks, and elided directory syncs do not either: then all that is open is poisoned.
+ */
+static bool each_asks(const struct sg_file *f)
+{
+	return f->wanted == SG_MODE_GROUP && !f->is_dir &&
+	       atomic_load(&f->ledger->mode) <= (uint32_t)SG_MODE_GROUP;
+}
+
+static void sync_failed(struct sg_file *f, const struct sg_ledger_snapshot *snap, int fd, int error, enum sg_op op)
 {
 	bool poison = f->wanted != SG_MODE_OBSERVE && f->on_error == SG_ON_ERROR_POISON;
+	const struct sg_desc *d = each_asks(f) ? sg_desc_of(fd) : NULL;
 
 	sg_count(sg_file_stats(f), SG_C_SYNC_ERRORS, 1);
 	sg_report(SG_EV_SYNC_ERROR, sg_file_index(f), error);
 	if (f->wanted == SG_MODE_OBSERVE)
 		return;
+	if (poison && d)
+		sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid, op, sg_wall_ns());
 	sg_ledger_failed(f->ledger, snap, &sg_process.registry->failures, error,
-			 (uint32_t)sg_process.pid, op, sg_wall_ns(), poison);
-	atomic_store(&sg_file_stats(f)->poison_errno, poison ? (uint32_t)error : 0);
-	atomic_store(&sg_file_stats(f)->poison_wall_ns, atomic_load(&f->ledger->poison_wall_ns));
+			 (uint32_t)sg_process.pid, op, sg_wall_ns(), poison && !d);
 	if (poison)
-		sg_report(SG_EV_POISONED, sg_file_index(f), error);
+		tell_poison(f, error);
 	if (f->on_error == SG_ON_ERROR_ABORT)
 		abort();
 }
@@ -69,7 +88,7 @@ int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_
 	count_sync(s, took_ns);
 	sg_count(s, counted, 1);
 	if (error)
-		sync_failed(f, &snap, error, op);
+		sync_failed(f, &snap, fd, error, op);
 	else
 		sg_ledger_covered(f->ledger, &snap);
 	return error;
@@ -98,7 +117,7 @@ static int own_error(int fd)
 {
 	int saved = errno, error = 0;
 
-	if (sync_file_range(fd, (off_t)1 << 40, 4096, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
+	if (sg_sys_sync_file_range(fd, (int64_t)1 << 40, 4096, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
 	    !sg_group_void_error(errno) && errno != ESPIPE)
 		error = errno;
 	errno = saved;
@@ -118,9 +137,9 @@ bool sg_poisoned(const struct sg_file *f, const struct sg_desc *d)
 	return false;
 }
 
-/* The kernel told this description, in a group whose leader was told nothing. Its dups in other processes
- * share its errseq and would hear nothing any more. */
-static void told_alone(struct sg_file *f, struct sg_desc *d, int error, enum sg_op op)
+/* The kernel told this description, in a group that another led. Its dups in other processes share its
+ * errseq and would hear nothing any more. */
+static void told(struct sg_file *f, struct sg_desc *d, int error, enum sg_op op)
 {
 	sg_count(sg_file_stats(f), SG_C_SYNC_ERRORS, 1);
 	sg_report(SG_EV_SYNC_ERROR, sg_file_index(f), error);
@@ -128,10 +147,9 @@ static void told_alone(struct sg_file *f, struct sg_desc *d, int error, enum sg_
 		abort();
 	if (f->on_error != SG_ON_ERROR_POISON)
 		return;
+	atomic_store(&d->error, (uint32_t)error);
 	sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid, op, sg_wall_ns());
-	atomic_store(&sg_file_stats(f)->poison_errno, (uint32_t)error);
-	atomic_store(&sg_file_stats(f)->poison_wall_ns, atomic_load(&f->ledger->poison_wall_ns));
-	sg_report(SG_EV_POISONED, sg_file_index(f), error);
+	tell_poison(f, error);
 }
 
 static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next)
@@ -148,13 +166,12 @@ static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op o
 	if (led)
 		return error;
 	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
-	own = own_error(fd); /* also takes what the leader has told already */
-	if (own && error == 0)
-		told_alone(f, d, own, op);
+	own = own_error(fd);
+	if (own)
+		told(f, d, own, op);
+	/* The leader's error alone: nothing was made durable, but of our data none is lost. */
 	if (error == 0)
 		error = own;
-	if (error)
-		atomic_store(&d->error, (uint32_t)error);
 	return error || !sg_poisoned(f, d) ? error : EIO;
 }
 
