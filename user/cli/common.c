@@ -68,16 +68,26 @@ static void help_command(const struct cli_object *o, const struct cli_command *c
 	}
 }
 
+static const char *manual_of(const struct cli_object *o, char *buf, size_t size)
+{
+	if (o == &cli_version || o == &cli_help)
+		snprintf(buf, size, "spoolguard(1)");
+	else
+		snprintf(buf, size, "spoolguard-%s(1)",
+			 o == &cli_disable ? cli_enable.name : o->name);
+	return buf;
+}
+
 static void help_object(const struct cli_object *o)
 {
+	char manual[64];
 	const struct cli_command *c;
 
 	printf("spoolguard %s: %s\n\nUsage:\n", o->name, o->help);
 	for (c = o->commands; c->run; c++)
 		help_command(o, c);
-	printf("\nGlobal options: -j, --json  -p, --pretty  -h, --help.  Manual: "
-	       "spoolguard-%s(1).\n",
-	       o->name);
+	printf("\nGlobal options: -j, --json  -p, --pretty  -h, --help.  Manual: %s.\n",
+	       manual_of(o, manual, sizeof(manual)));
 }
 
 static void help_all(void)

@@ -1,0 +1,19 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+# The same tests with the command built with -fsanitize=address,undefined. The shim stays uninstrumented,
+# so what it is loaded into must be told that the sanitizer's library does not come first.
+. "$(dirname "$0")/lib.sh"
+[ -z "${SPOOLGUARD_SANITIZED:-}" ] || { echo "1..0"; exit 0; }
+
+again() {
+	[ -x "$O/asan/spoolguard" ] || skip "build/asan/spoolguard is not built"
+	SPOOLGUARD_SANITIZED=1 SG=$O/asan/spoolguard ASAN_OPTIONS=verify_asan_link_order=0:abort_on_error=0 \
+		"$TOP/tests/cli/test_$1.sh" >log 2>&1 || { grep -A20 '^not ok' log >&2; exit 1; }
+	grep -q '^ok' log
+}
+test_sanitized_words() { again words; }
+test_sanitized_policy() { again policy; }
+test_sanitized_enable() { again enable; }
+test_sanitized_json() { again json; }
+test_sanitized_run() { again run; }
+tap_main
