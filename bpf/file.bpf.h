@@ -174,7 +174,7 @@ static __noinline void path_fill(struct sg_file_key *key, struct inode *inode, s
 		p->flags = 0;
 	} else {
 		init = bpf_map_lookup_elem(&zero_path, &zero);
-		if (!init || bpf_map_update_elem(&paths, key, init, BPF_NOEXIST) == -E2BIG_) {
+		if (!init || (int)bpf_map_update_elem(&paths, key, init, BPF_NOEXIST) == -E2BIG_) {
 			drop(SG_DROP_PATHS_FULL);
 			return;
 		}
@@ -232,7 +232,7 @@ static __noinline struct sg_file_rec *file_get(struct sg_file_key *key, struct i
 	struct sg_file_rec *rec;
 	__u32 zero = 0;
 	void *init;
-	long rc;
+	int rc; /* the upper half of what the call returns is undefined before Linux 6.4 */
 
 	if (!c || !inode || !type_wanted(c, BPF_CORE_READ(inode, i_mode)))
 		return NULL;

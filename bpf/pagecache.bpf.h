@@ -77,7 +77,7 @@ static __noinline struct sg_wb_error *wb_error_get(struct sg_file_key *key)
 
 	if (w)
 		return w;
-	if (bpf_map_update_elem(&wb_errors, key, &zero, BPF_NOEXIST) == -E2BIG_)
+	if ((int)bpf_map_update_elem(&wb_errors, key, &zero, BPF_NOEXIST) == -E2BIG_)
 		drop(SG_DROP_WB_ERRORS_FULL);
 	return bpf_map_lookup_elem(&wb_errors, key);
 }
