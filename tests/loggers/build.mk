@@ -1,9 +1,10 @@
 # Real loggers, unpacked under build/loggers, and the helpers that feed them and wait for them. Without a network
 # there are none: then the tests say that they were skipped, and why.
 LOGGER_HELPERS := $(O)/tests/loggers/send_lines $(O)/tests/loggers/wait_lines
-TEST_HELPERS   += $(LOGGER_HELPERS)
+DIR_CHANGES    := $(O)/tests/loggers/dir_changes
+TEST_HELPERS   += $(LOGGER_HELPERS) $(DIR_CHANGES)
 
-$(LOGGER_HELPERS): %: %.o
+$(LOGGER_HELPERS) $(DIR_CHANGES): %: %.o
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $<
 
 build/loggers/.done: scripts/unpack-loggers scripts/debs.sh

@@ -18,6 +18,50 @@
 #
 # GUARD, an array, goes before the logger's program: GUARD=("$SPOOLGUARD" run --policy "$policy" --). The process must
 # stay the one that was started (run execs in place). Whatever a test leaves running is killed when it ends.
+#   own_pins "$@"           first in a script: as root it goes on in a mount namespace where the observer's pins are its
+#                           own, so that no other observer comes and goes meanwhile
+#   own_observer "$@"       the same, and starts an observer that lasts until the script ends. Sets OBSERVED, empty when
+#                           there is none
+#   report_of FILE          waits for the report that `run --report=FILE` writes at the end
+#   broker_of PID           pid of the broker of the guarded process PID
+OBSERVED= OBSERVER_PID= OBSERVER_DIR=
+own_pins() {
+	[ "$(id -u)" = 0 ] || return 0
+	if [ -z "${SG_OWN_PINS:-}" ]; then
+		! unshare -m --propagation private true 2>/dev/null ||
+			SG_OWN_PINS=1 exec unshare -m --propagation private "$BASH" "$0" "$@"
+	else
+		mount -t bpf -o mode=0700 bpf /sys/fs/bpf || echo "# no BPF file system: the observer's pins are shared"
+	fi
+}
+own_observer() {
+	own_pins "$@"
+	[ "$(id -u)" = 0 ] || return 0
+	OBSERVER_DIR=$(mktemp -d "${TMPDIR:-/tmp}/spoolguard-test.XXXXXX")
+	trap own_observer_stop EXIT
+	SPOOLGUARD_RUNTIME_DIR=$OBSERVER_DIR "$SPOOLGUARD" observe >/dev/null 2>"$OBSERVER_DIR/err" &
+	OBSERVER_PID=$!
+	wait_for 60 own_observer_settled
+	if kill -0 $OBSERVER_PID 2>/dev/null; then OBSERVED=1; else echo "# no observer: $(cat "$OBSERVER_DIR/err")"; fi
+}
+own_observer_settled() {
+	! kill -0 $OBSERVER_PID 2>/dev/null ||
+		SPOOLGUARD_RUNTIME_DIR=$OBSERVER_DIR "$SPOOLGUARD" -j file show 2>/dev/null | jq -e .sources.observer >/dev/null
+}
+own_observer_stop() {
+	kill "$OBSERVER_PID" 2>/dev/null
+	wait "$OBSERVER_PID"
+	rm -rf "$OBSERVER_DIR"
+}
+# By its title: the broker is a daemon.
+broker_of() {
+	local f
+	f=$(grep -lsz "^spoolguard: broker of $1\$" /proc/[0-9]*/cmdline | head -n 1)
+	f=${f#/proc/}
+	echo "${f%%/*}"
+}
+report_of() { wait_for 20 test -s "$1" || fail "no report $1 after 20 s"; }
+
 declare -p GUARD >/dev/null 2>&1 || GUARD=()
 LOGGER_PID= LOGGER_KINDS="rsyslogd redis syslog_ng svlogd nginx"
 SEND_LINES=$O/tests/loggers/send_lines WAIT_LINES=$O/tests/loggers/wait_lines
