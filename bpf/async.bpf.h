@@ -42,7 +42,8 @@ static __always_inline bool uring_op(struct sg_inflight *e, struct io_kiocb *req
 }
 
 /* False when the request's file is not wanted, or its sync is seen inside. */
-static __always_inline bool uring_file(struct sg_inflight *e, struct file *file, struct inode *inode)
+static __always_inline bool uring_file(struct sg_inflight *e, struct file *file,
+				       struct inode *inode)
 {
 	if (!wanted(inode) || (is_sync(e->op) && sync_seen_inside(inode)))
 		return false;
@@ -113,10 +114,11 @@ static __noinline int on_uring_complete(struct io_kiocb *req, long res)
 
 SG_EVENT(io_uring_submit_req, on_uring_submit(req), struct io_kiocb *req);
 SG_EVENT(io_uring_submit_sqe, on_uring_submit(req), struct io_kiocb *req);
-SG_EVENT_AS(io_uring_complete_cqe, io_uring_complete, on_uring_complete(req, BPF_CORE_READ(cqe, res)),
-	    void *ring, struct io_kiocb *req, struct io_uring_cqe *cqe);
-SG_EVENT_AS(io_uring_complete_res, io_uring_complete, on_uring_complete(req, res),
-	    void *ring, struct io_kiocb *req, __u64 user_data, int res);
+SG_EVENT_AS(io_uring_complete_cqe, io_uring_complete,
+	    on_uring_complete(req, BPF_CORE_READ(cqe, res)), void *ring, struct io_kiocb *req,
+	    struct io_uring_cqe *cqe);
+SG_EVENT_AS(io_uring_complete_res, io_uring_complete, on_uring_complete(req, res), void *ring,
+	    struct io_kiocb *req, __u64 user_data, int res);
 
 /* --- aio: io_submit names the files; an fsync is done in a kernel worker --- */
 

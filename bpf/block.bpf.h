@@ -3,7 +3,7 @@
 #ifndef SG_BLOCK_BPF_H
 #define SG_BLOCK_BPF_H
 
-#define REQ_OP_MASK_	0xff
+#define REQ_OP_MASK_ 0xff
 
 static __always_inline __u32 dev_op(__u32 cmd_flags)
 {
@@ -49,7 +49,8 @@ static __noinline int on_rq_complete(struct request *rq, __u32 bytes, bool faile
 		return 0;
 	s = stat_of(&devices, &r->dev);
 	if (s)
-		stat_add(s, now > r->start_ns ? now - r->start_ns : 1, r->bytes, failed ? 5 /* EIO */ : 0, now);
+		stat_add(s, now > r->start_ns ? now - r->start_ns : 1, r->bytes,
+			 failed ? 5 /* EIO */ : 0, now);
 	else
 		drop(SG_DROP_DEVICES_FULL);
 	bpf_map_delete_elem(&requests, &key);

@@ -10,17 +10,17 @@
 #define SG_EVENT(event_, handler_, args_...) SG_EVENT_AS(event_, event_, handler_, args_)
 
 /* name_: for two handlers of one event, whose arguments differ between kernels. */
-#define SG_EVENT_AS(name_, event_, handler_, args_...)                     \
-	SEC("tp_btf/" #event_) int BPF_PROG(tb_##name_, ##args_)           \
-	{                                                                  \
-		handler_;                                                  \
-		return 0;                                                  \
-	}                                                                  \
-	SEC("raw_tp/" #event_) int BPF_PROG(rt_##name_, ##args_)           \
-	{                                                                  \
-		handler_;                                                  \
-		return 0;                                                  \
-	}                                                                  \
+#define SG_EVENT_AS(name_, event_, handler_, args_...)           \
+	SEC("tp_btf/" #event_) int BPF_PROG(tb_##name_, ##args_) \
+	{                                                        \
+		handler_;                                        \
+		return 0;                                        \
+	}                                                        \
+	SEC("raw_tp/" #event_) int BPF_PROG(rt_##name_, ##args_) \
+	{                                                        \
+		handler_;                                        \
+		return 0;                                        \
+	}                                                        \
 	struct sg_event_##name_
 
 #endif

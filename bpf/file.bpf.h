@@ -3,14 +3,14 @@
 #ifndef SG_FILE_BPF_H
 #define SG_FILE_BPF_H
 
-#define E2BIG_		7
-#define EXT4_MAGIC	0xef53
-#define BTRFS_MAGIC	0x9123683e
-#define OVERLAY_MAGIC	0x794c7630
+#define E2BIG_	      7
+#define EXT4_MAGIC    0xef53
+#define BTRFS_MAGIC   0x9123683e
+#define OVERLAY_MAGIC 0x794c7630
 
-#define S_IFMT_		0170000
-#define S_IFDIR_	0040000
-#define S_IFREG_	0100000
+#define S_IFMT_	 0170000
+#define S_IFDIR_ 0040000
+#define S_IFREG_ 0100000
 
 #define FMODE_PATH_	0x4000
 #define O_DSYNC_	00010000
@@ -53,7 +53,8 @@ static __always_inline struct inode *file_inode(struct file *file)
 /* Are writes through this descriptor durable when they return? */
 static __always_inline bool file_is_dsync(struct file *file, struct inode *inode)
 {
-	return (BPF_CORE_READ(file, f_flags) & O_DSYNC_) || (BPF_CORE_READ(inode, i_flags) & S_SYNC_) ||
+	return (BPF_CORE_READ(file, f_flags) & O_DSYNC_) ||
+	       (BPF_CORE_READ(inode, i_flags) & S_SYNC_) ||
 	       (BPF_CORE_READ(inode, i_sb, s_flags) & SB_SYNCHRONOUS_);
 }
 

@@ -9,20 +9,20 @@
 #ifndef SG_MAPS_BPF_H
 #define SG_MAPS_BPF_H
 
-#define SG_HASH(name_, key_, value_, entries_)           \
-	struct {                                         \
-		__uint(type, BPF_MAP_TYPE_HASH);         \
-		__uint(max_entries, entries_);           \
-		__type(key, key_);                       \
-		__type(value, value_);                   \
+#define SG_HASH(name_, key_, value_, entries_)   \
+	struct {                                 \
+		__uint(type, BPF_MAP_TYPE_HASH); \
+		__uint(max_entries, entries_);   \
+		__type(key, key_);               \
+		__type(value, value_);           \
 	} name_ SEC(".maps")
 
-#define SG_ARRAY(name_, value_, entries_)                \
-	struct {                                         \
-		__uint(type, BPF_MAP_TYPE_ARRAY);        \
-		__uint(max_entries, entries_);           \
-		__type(key, __u32);                      \
-		__type(value, value_);                   \
+#define SG_ARRAY(name_, value_, entries_)         \
+	struct {                                  \
+		__uint(type, BPF_MAP_TYPE_ARRAY); \
+		__uint(max_entries, entries_);    \
+		__type(key, __u32);               \
+		__type(value, value_);            \
 	} name_ SEC(".maps")
 
 SG_HASH(files, struct sg_file_key, struct sg_file_rec, 4096);
@@ -84,7 +84,8 @@ static __always_inline __s32 errno_of(long ret)
 }
 
 /* ns 0 means that the end was not seen. */
-static __always_inline void stat_add(struct sg_stat *s, __u64 ns, __u64 bytes, __s32 error, __u64 now)
+static __always_inline void stat_add(struct sg_stat *s, __u64 ns, __u64 bytes, __s32 error,
+				     __u64 now)
 {
 	__u32 i;
 

@@ -15,15 +15,15 @@
 
 #include <linux/types.h>
 
-#define SG_OBSERVE_ABI	1	/* raised when a key or a value changes its layout */
-#define SG_COMM_LEN	16
-#define SG_PATH_BYTES	1024	/* room for the names of a path; a longer one is cut at its root end */
-#define SG_NAME_MAX	256
-#define SG_PATH_DEPTH	24	/* names and mount crossings followed; the brief case has under ten */
+#define SG_OBSERVE_ABI 1 /* raised when a key or a value changes its layout */
+#define SG_COMM_LEN    16
+#define SG_PATH_BYTES  1024 /* room for the names of a path; a longer one is cut at its root end */
+#define SG_NAME_MAX    256
+#define SG_PATH_DEPTH  24 /* names and mount crossings followed */
 
 /* --- latency histogram: 4 buckets per octave, 1.024 us to 68 s --- */
 
-#define SG_BUCKETS	106
+#define SG_BUCKETS 106
 
 /*
  * Bucket of a duration: 0 is below 1.024 us, then four per power of two, the last one open. The
@@ -82,9 +82,9 @@ enum sg_op {
 	SG_OP_WRITE,
 	SG_OP_FSYNC,
 	SG_OP_FDATASYNC,
-	SG_OP_DSYNC_WRITE,	/* the sync nested in a write with O_SYNC or O_DSYNC */
+	SG_OP_DSYNC_WRITE, /* the sync nested in a write with O_SYNC or O_DSYNC */
 	SG_OP_MSYNC,
-	SG_OP_SYNC_FILE_RANGE,	/* no durability: it flushes no disk cache and no metadata */
+	SG_OP_SYNC_FILE_RANGE, /* no durability: it flushes no disk cache and no metadata */
 	SG_OP_OTHER,
 	SG_OPS
 };
@@ -96,7 +96,7 @@ enum sg_route {
 	SG_ROUTE_MMAP,
 	SG_ROUTE_IO_URING,
 	SG_ROUTE_AIO,
-	SG_ROUTE_OTHER,		/* the kernel's own, as a loop device's flush or overlayfs copying up */
+	SG_ROUTE_OTHER, /* the kernel's own, as a loop device's flush or overlayfs copying up */
 	SG_ROUTES
 };
 
@@ -109,31 +109,32 @@ struct sg_file_key {
 struct sg_file_rec {
 	__u64 first_ns;
 	__u64 last_ns;
-	__u64 written_bytes;	/* by writes that were not durable when they returned */
-	__u64 durable_bytes;	/* written_bytes as it was when the last successful sync began */
-	__u64 synced_ns;	/* when that sync began */
-	__u64 unknown_ns;	/* last dirtied by a route that does not say how many bytes */
-	__u64 failed_ns;	/* last failed sync, 0: none */
+	__u64 written_bytes; /* by writes that were not durable when they returned */
+	__u64 durable_bytes; /* written_bytes as it was when the last successful sync began */
+	__u64 synced_ns;     /* when that sync began */
+	__u64 unknown_ns;    /* last dirtied by a route that does not say how many bytes */
+	__u64 failed_ns;     /* last failed sync, 0: none */
 	__s32 failed_errno;
 	enum sg_route unknown_route;
-	__u32 first_tgid;	/* first and last to write or sync it */
+	__u32 first_tgid; /* first and last to write or sync it */
 	__u32 last_tgid;
 	char first_comm[SG_COMM_LEN];
 	char last_comm[SG_COMM_LEN];
-	__u32 mode;		/* st_mode */
-	__u32 fs_magic;		/* f_type of statfs(2) */
+	__u32 mode;	/* st_mode */
+	__u32 fs_magic; /* f_type of statfs(2) */
 };
 
 enum sg_path_flag {
-	SG_PATH_FROM_INODE = 1,	/* seen without an open file: names reach up to the file system's root only */
-	SG_PATH_CUT = 2,	/* names are missing at the root end */
-	SG_PATH_UNLINKED = 4,	/* no name left when the path was read */
+	SG_PATH_FROM_INODE =
+		1, /* seen without an open file: names reach up to the file system's root only */
+	SG_PATH_CUT = 2,      /* names are missing at the root end */
+	SG_PATH_UNLINKED = 4, /* no name left when the path was read */
 };
 
 /* The names of a file from the leaf up, each closed by a zero byte. */
 struct sg_path {
-	__u32 bytes;		/* used of names[] */
-	__u32 flags;		/* enum sg_path_flag */
+	__u32 bytes; /* used of names[] */
+	__u32 flags; /* enum sg_path_flag */
 	char names[SG_PATH_BYTES + SG_NAME_MAX];
 };
 
@@ -148,11 +149,11 @@ struct sg_stat_key {
 struct sg_stat {
 	__u64 count;
 	__u64 errors;
-	__u64 untimed;		/* of count: seen to begin, but this tier cannot see end and result */
+	__u64 untimed; /* of count: seen to begin, but this tier cannot see end and result */
 	__u64 bytes;
 	__u64 total_ns;
 	__u64 max_ns;
-	__u64 last_ns;		/* when the last one ended */
+	__u64 last_ns; /* when the last one ended */
 	__s32 last_errno;
 	__u32 pad;
 	__u64 hist[SG_BUCKETS];
@@ -161,7 +162,7 @@ struct sg_stat {
 struct sg_error_key {
 	struct sg_file_key file;
 	enum sg_op op;
-	__s32 error;		/* errno, positive */
+	__s32 error; /* errno, positive */
 };
 
 struct sg_error_count {
@@ -188,23 +189,23 @@ struct sg_sync_count {
 enum sg_class { SG_CLASS_WRITE, SG_CLASS_SYNC };
 
 enum sg_inflight_flag {
-	SG_INFLIGHT_PENDING = 1,	/* the call was entered, its file is not known yet: no sync yet */
-	SG_INFLIGHT_FULL = 2,		/* covers the whole file */
-	SG_INFLIGHT_DURABLE = 4,	/* a write that is durable when it returns */
-	SG_INFLIGHT_NEST_ERR = 8,	/* the sync nested in this write failed */
+	SG_INFLIGHT_PENDING = 1,  /* the call was entered, its file is not known yet: no sync yet */
+	SG_INFLIGHT_FULL = 2,	  /* covers the whole file */
+	SG_INFLIGHT_DURABLE = 4,  /* a write that is durable when it returns */
+	SG_INFLIGHT_NEST_ERR = 8, /* the sync nested in this write failed */
 };
 
 /* Which hook opened the entry, so that only its counterpart closes it. */
 enum sg_origin {
-	SG_ORIGIN_VFS,		/* functions of the VFS */
+	SG_ORIGIN_VFS, /* functions of the VFS */
 	SG_ORIGIN_SYSCALL,
-	SG_ORIGIN_FS,		/* tracepoints of the file system, enter and exit */
-	SG_ORIGIN_FS_ENTER,	/* a file system with an enter tracepoint only: ends with the call */
+	SG_ORIGIN_FS,	    /* tracepoints of the file system, enter and exit */
+	SG_ORIGIN_FS_ENTER, /* a file system with an enter tracepoint only: ends with the call */
 	SG_ORIGIN_IO_URING,
 };
 
 struct sg_inflight_key {
-	__u64 id;		/* tgid << 32 | tid, or the address of an io_uring request */
+	__u64 id; /* tgid << 32 | tid, or the address of an io_uring request */
 	enum sg_class class;
 	__u32 pad;
 };
@@ -212,23 +213,30 @@ struct sg_inflight_key {
 struct sg_inflight {
 	struct sg_file_key file;
 	__u64 start_ns;
-	__u64 mark_bytes;	/* written_bytes when it began */
-	__u64 bytes;		/* asked for */
-	__u64 frame;		/* stack address of the hook: tells a nested call from a lost end */
+	__u64 mark_bytes; /* written_bytes when it began */
+	__u64 bytes;	  /* asked for */
+	__u64 frame;	  /* stack address of the hook: tells a nested call from a lost end */
 	__u32 tgid;
 	__u32 tid;
 	enum sg_op op;
 	enum sg_route route;
 	enum sg_origin origin;
-	__u32 depth;		/* hooks passed within this one: not counted again */
-	__u32 flags;		/* enum sg_inflight_flag */
+	__u32 depth; /* hooks passed within this one: not counted again */
+	__u32 flags; /* enum sg_inflight_flag */
 	__u32 pad;
 	char comm[SG_COMM_LEN];
 };
 
 /* --- block devices --- */
 
-enum sg_dev_op { SG_DEV_READ, SG_DEV_WRITE, SG_DEV_FLUSH, SG_DEV_DISCARD, SG_DEV_OTHER, SG_DEV_OPS };
+enum sg_dev_op {
+	SG_DEV_READ,
+	SG_DEV_WRITE,
+	SG_DEV_FLUSH,
+	SG_DEV_DISCARD,
+	SG_DEV_OTHER,
+	SG_DEV_OPS
+};
 
 struct sg_dev_key {
 	__u32 dev;
@@ -244,53 +252,60 @@ struct sg_rq {
 /* --- writeback errors --- */
 
 struct sg_wb_error {
-	__u64 recorded;		/* filemap_set_wb_err */
+	__u64 recorded; /* filemap_set_wb_err */
 	__u64 recorded_ns;
-	__u64 reported;		/* handed to a caller by file_check_and_advance_wb_err */
+	__u64 reported; /* handed to a caller by file_check_and_advance_wb_err */
 	__u64 reported_ns;
 	__s32 last_errno;
-	__u32 unreported;	/* 1: nobody was told of the last one yet */
+	__u32 unreported; /* 1: nobody was told of the last one yet */
 	__u32 reported_tgid;
 	char reported_comm[SG_COMM_LEN];
-	__u32 writer_tgid;	/* last writer when the error was recorded */
+	__u32 writer_tgid; /* last writer when the error was recorded */
 };
 
 /* --- drops, settings, owner --- */
 
 enum sg_drop {
-	SG_DROP_FILES_FULL,	/* folded into "other" */
-	SG_DROP_STATS_FULL,	/* folded into "other" */
-	SG_DROP_SYNCS_FULL,	/* by process: not counted there */
-	SG_DROP_ERRORS_FULL,	/* by errno: not counted there, the error is in the file's stat */
-	SG_DROP_INFLIGHT_FULL,	/* this call was not measured at all */
-	SG_DROP_PATHS_FULL,	/* file without a path */
-	SG_DROP_RQS_FULL,	/* this block request was not measured */
+	SG_DROP_FILES_FULL,    /* folded into "other" */
+	SG_DROP_STATS_FULL,    /* folded into "other" */
+	SG_DROP_SYNCS_FULL,    /* by process: not counted there */
+	SG_DROP_ERRORS_FULL,   /* by errno: not counted there, the error is in the file's stat */
+	SG_DROP_INFLIGHT_FULL, /* this call was not measured at all */
+	SG_DROP_PATHS_FULL,    /* file without a path */
+	SG_DROP_RQS_FULL,      /* this block request was not measured */
 	SG_DROP_DEVICES_FULL,
 	SG_DROP_WB_ERRORS_FULL,
-	SG_DROP_LOST_END,	/* a call whose end was not seen */
-	SG_DROP_AIO_BATCH,	/* requests of one io_submit past those looked at */
+	SG_DROP_LOST_END,  /* a call whose end was not seen */
+	SG_DROP_AIO_BATCH, /* requests of one io_submit past those looked at */
 	SG_DROPS
 };
 
 enum sg_config_flag {
-	SG_CONFIG_TGIDS = 1,	/* only processes in map filter_tgids */
-	SG_CONFIG_CGROUPS = 2,	/* only below cgroups in map filter_cgroups */
-	SG_CONFIG_DEVS = 4,	/* only file systems in map filter_devs */
+	SG_CONFIG_TGIDS = 1,	 /* only processes in map filter_tgids */
+	SG_CONFIG_CGROUPS = 2,	 /* only below cgroups in map filter_cgroups */
+	SG_CONFIG_DEVS = 4,	 /* only file systems in map filter_devs */
 	SG_CONFIG_ALL_TYPES = 8, /* also what is neither a regular file nor a directory */
 };
 
 struct sg_config {
-	__u32 flags;		/* enum sg_config_flag; may be changed while running */
+	__u32 flags; /* enum sg_config_flag; may be changed while running */
 	__u32 pad;
 };
 
-enum sg_tier { SG_TIER_AUTO, SG_TIER_FENTRY, SG_TIER_KPROBE, SG_TIER_TP_BTF, SG_TIER_TRACEPOINT, SG_TIERS };
+enum sg_tier {
+	SG_TIER_AUTO,
+	SG_TIER_FENTRY,
+	SG_TIER_KPROBE,
+	SG_TIER_TP_BTF,
+	SG_TIER_TRACEPOINT,
+	SG_TIERS
+};
 
 /* Hooks that are attached, as bits of sg_owner.hooks. */
 enum sg_hook {
 	SG_HOOK_VFS_FSYNC_RANGE,
 	SG_HOOK_VFS_FSYNC,
-	SG_HOOK_FSYNC_CALLS,	/* fsync and fdatasync themselves */
+	SG_HOOK_FSYNC_CALLS, /* fsync and fdatasync themselves */
 	SG_HOOK_FSYNC_CALLS32,
 	SG_HOOK_VFS_WRITE,
 	SG_HOOK_VFS_WRITEV,
@@ -309,12 +324,12 @@ enum sg_hook {
 
 /* Who started the observer that these maps belong to. */
 struct sg_owner {
-	__u32 abi;		/* SG_OBSERVE_ABI */
+	__u32 abi; /* SG_OBSERVE_ABI */
 	__u32 pid;
-	__u64 pid_start_ticks;	/* field 22 of /proc/PID/stat: a reused pid is not the owner */
+	__u64 pid_start_ticks; /* field 22 of /proc/PID/stat: a reused pid is not the owner */
 	__u64 started_ns;
 	enum sg_tier tier;
-	__u32 hooks;		/* bits of enum sg_hook */
+	__u32 hooks; /* bits of enum sg_hook */
 };
 
 #endif

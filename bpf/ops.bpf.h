@@ -38,10 +38,10 @@ static __always_inline bool is_sync(enum sg_op op)
 
 /* --- what the current task is --- */
 
-#define PF_IO_WORKER_	0x10
-#define PF_WQ_WORKER_	0x20
-#define PF_KTHREAD_	0x200000
-#define TS_COMPAT_	2
+#define PF_IO_WORKER_ 0x10
+#define PF_WQ_WORKER_ 0x20
+#define PF_KTHREAD_   0x200000
+#define TS_COMPAT_    2
 
 static __always_inline struct task_struct *current_task(void)
 {
@@ -90,7 +90,8 @@ static __always_inline bool kworker_at_aio_fsync(struct task_struct *task, struc
 
 static __always_inline bool uring_writes(int opcode)
 {
-	return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV || opcode == IORING_OP_WRITE_FIXED;
+	return opcode == IORING_OP_WRITE || opcode == IORING_OP_WRITEV ||
+	       opcode == IORING_OP_WRITE_FIXED;
 }
 
 /* Number of the system call that a user task is in, -1: none, or one of a 32-bit program. */
@@ -196,7 +197,8 @@ static __always_inline void op_who(struct sg_inflight *e)
 }
 
 /* e: op, route, origin, flags, bytes and frame are set. */
-static __noinline void op_begin(struct sg_inflight *e, __u64 id, struct inode *inode, struct file *file)
+static __noinline void op_begin(struct sg_inflight *e, __u64 id, struct inode *inode,
+				struct file *file)
 {
 	op_who(e);
 	if (op_file(e, inode, file))
@@ -261,8 +263,9 @@ static __noinline void count_sync(const struct sg_inflight *e, __s32 error)
 /* After these the pages may be clean and their data gone. */
 static __always_inline bool loses_data(__s32 error)
 {
-	return error && error != 4 /* EINTR */ && error != 9 /* EBADF */ && error != 22 /* EINVAL */ &&
-	       error != 95 /* EOPNOTSUPP */ && error < 512 /* ERESTARTSYS and its kin */;
+	return error && error != 4 /* EINTR */ && error != 9 /* EBADF */ &&
+	       error != 22 /* EINVAL */ && error != 95 /* EOPNOTSUPP */ &&
+	       error < 512 /* ERESTARTSYS and its kin */;
 }
 
 static __always_inline void at_risk_after_write(const struct sg_inflight *e, long ret)

@@ -11,7 +11,8 @@ static __always_inline bool is_flusher(struct task_struct *task)
 	char desc[6] = {};
 
 	bpf_probe_read_kernel(desc, 5, &w->desc);
-	return desc[0] == 'f' && desc[1] == 'l' && desc[2] == 'u' && desc[3] == 's' && desc[4] == 'h';
+	return desc[0] == 'f' && desc[1] == 'l' && desc[2] == 'u' && desc[3] == 's' &&
+	       desc[4] == 'h';
 }
 
 static __always_inline __u32 dirty_route(unsigned int task_flags)
@@ -67,7 +68,13 @@ static __noinline int on_dirty(struct address_space *mapping)
 }
 
 /* The verifier wants the test: a folio may have no mapping. */
-SG_EVENT(writeback_dirty_folio, { if (mapping) on_dirty(mapping); }, void *folio, struct address_space *mapping);
+SG_EVENT(
+	writeback_dirty_folio,
+	{
+		if (mapping)
+			on_dirty(mapping);
+	},
+	void *folio, struct address_space *mapping);
 
 /* --- errors --- */
 

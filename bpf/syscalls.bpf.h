@@ -66,7 +66,8 @@ static __always_inline int on_sys_enter(struct pt_regs *regs, long nr)
 		bytes = PT_REGS_PARM3_CORE_SYSCALL(regs);
 		break;
 	case __NR_io_submit:
-		return on_io_submit(PT_REGS_PARM2_CORE_SYSCALL(regs), PT_REGS_PARM3_CORE_SYSCALL(regs));
+		return on_io_submit(PT_REGS_PARM2_CORE_SYSCALL(regs),
+				    PT_REGS_PARM3_CORE_SYSCALL(regs));
 	default:
 		return 0;
 	}
@@ -106,10 +107,20 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	return 0;
 }
 
-SG_EVENT(sys_enter, { if (!task_is_compat(current_task())) on_sys_enter(regs, nr); },
-	 struct pt_regs *regs, long nr);
-SG_EVENT(sys_exit, { if (!task_is_compat(current_task())) on_sys_exit(regs, ret); },
-	 struct pt_regs *regs, long ret);
+SG_EVENT(
+	sys_enter,
+	{
+		if (!task_is_compat(current_task()))
+			on_sys_enter(regs, nr);
+	},
+	struct pt_regs *regs, long nr);
+SG_EVENT(
+	sys_exit,
+	{
+		if (!task_is_compat(current_task()))
+			on_sys_exit(regs, ret);
+	},
+	struct pt_regs *regs, long ret);
 
 /* --- file systems --- */
 
@@ -142,18 +153,19 @@ static __noinline int fs_enter(struct inode *inode, struct file *file, int datas
 		e.flags |= SG_INFLIGHT_FULL;
 	if (has_exit || ends_with_call(&e))
 		op_begin(&e, id, inode, file);
-	else if (e.route != SG_ROUTE_IO_URING || e.op == SG_OP_DSYNC_WRITE || !HOOKED(SG_HOOK_IO_URING))
+	else if (e.route != SG_ROUTE_IO_URING || e.op == SG_OP_DSYNC_WRITE ||
+		 !HOOKED(SG_HOOK_IO_URING))
 		op_untimed(&e, inode, file);
 	return 0;
 }
 
-SG_EVENT(ext4_sync_file_enter, fs_enter(file_inode(file), file, datasync, true),
-	 struct file *file, int datasync);
+SG_EVENT(ext4_sync_file_enter, fs_enter(file_inode(file), file, datasync, true), struct file *file,
+	 int datasync);
 SG_EVENT(ext4_sync_file_exit, op_end(bpf_get_current_pid_tgid(), SG_CLASS_SYNC, SG_ORIGIN_FS, ret),
 	 struct inode *inode, int ret);
 SG_EVENT(xfs_file_fsync, fs_enter(__builtin_preserve_access_index(&ip->i_vnode), NULL, 0, false),
 	 struct xfs_inode *ip);
-SG_EVENT(btrfs_sync_file, fs_enter(file_inode(file), file, datasync, false),
-	 struct file *file, int datasync);
+SG_EVENT(btrfs_sync_file, fs_enter(file_inode(file), file, datasync, false), struct file *file,
+	 int datasync);
 
 #endif

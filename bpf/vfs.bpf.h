@@ -10,7 +10,7 @@
 #ifndef SG_VFS_BPF_H
 #define SG_VFS_BPF_H
 
-#define WHOLE_FILE_END	0x7fffffffffffffffLL
+#define WHOLE_FILE_END 0x7fffffffffffffffLL
 
 /*
  * A call by a task that has one of the class in flight already is nested when it lies deeper on the
@@ -55,7 +55,10 @@ static __noinline int call_sync_begin(__u64 frame, int fd, enum sg_op op)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct sg_inflight e = {
-		.op = op, .route = SG_ROUTE_SYSCALL, .origin = SG_ORIGIN_VFS, .frame = frame,
+		.op = op,
+		.route = SG_ROUTE_SYSCALL,
+		.origin = SG_ORIGIN_VFS,
+		.frame = frame,
 		.flags = SG_INFLIGHT_FULL,
 	};
 	struct file *file = fd_file(fd);
@@ -88,13 +91,17 @@ static __noinline int vfs_write_begin(__u64 frame, struct file *file, __u64 byte
 static __noinline int vfs_range_begin(__u64 frame, struct file *file, __u64 bytes)
 {
 	struct sg_inflight e = {
-		.op = SG_OP_SYNC_FILE_RANGE, .origin = SG_ORIGIN_VFS, .frame = frame, .bytes = bytes,
+		.op = SG_OP_SYNC_FILE_RANGE,
+		.origin = SG_ORIGIN_VFS,
+		.frame = frame,
+		.bytes = bytes,
 	};
 	struct inode *inode = file_inode(file);
 
 	if (!wanted(inode))
 		return 0;
-	e.route = BPF_CORE_READ(current_task(), flags) & PF_IO_WORKER_ ? SG_ROUTE_IO_URING : SG_ROUTE_SYSCALL;
+	e.route = BPF_CORE_READ(current_task(), flags) & PF_IO_WORKER_ ? SG_ROUTE_IO_URING
+								       : SG_ROUTE_SYSCALL;
 	op_begin(&e, bpf_get_current_pid_tgid(), inode, file);
 	return 0;
 }
@@ -136,23 +143,23 @@ int BPF_PROG(fx_vfs_fsync, struct file *file, int datasync, int ret)
 	return vfs_end(SG_CLASS_SYNC, ret);
 }
 
-#define SG_CALL_SYNC(symbol_, op_, reg_)                                                    \
-	SEC("fentry/" #symbol_) int BPF_PROG(fe_##symbol_, struct pt_regs *regs)            \
-	{                                                                                   \
-		return call_sync_begin((__u64)ctx, BPF_CORE_READ(regs, reg_), op_);         \
-	}                                                                                   \
-	SEC("fexit/" #symbol_) int BPF_PROG(fx_##symbol_, struct pt_regs *regs, long ret)   \
-	{                                                                                   \
-		return vfs_end(SG_CLASS_SYNC, ret);                                         \
-	}                                                                                   \
-	SEC("kprobe/" #symbol_) int BPF_KPROBE(kp_##symbol_, struct pt_regs *regs)          \
-	{                                                                                   \
+#define SG_CALL_SYNC(symbol_, op_, reg_)                                                      \
+	SEC("fentry/" #symbol_) int BPF_PROG(fe_##symbol_, struct pt_regs *regs)              \
+	{                                                                                     \
+		return call_sync_begin((__u64)ctx, BPF_CORE_READ(regs, reg_), op_);           \
+	}                                                                                     \
+	SEC("fexit/" #symbol_) int BPF_PROG(fx_##symbol_, struct pt_regs *regs, long ret)     \
+	{                                                                                     \
+		return vfs_end(SG_CLASS_SYNC, ret);                                           \
+	}                                                                                     \
+	SEC("kprobe/" #symbol_) int BPF_KPROBE(kp_##symbol_, struct pt_regs *regs)            \
+	{                                                                                     \
 		return call_sync_begin(PT_REGS_SP_CORE(ctx), BPF_CORE_READ(regs, reg_), op_); \
-	}                                                                                   \
-	SEC("kretprobe/" #symbol_) int BPF_KRETPROBE(kr_##symbol_, long ret)                \
-	{                                                                                   \
-		return vfs_end(SG_CLASS_SYNC, ret);                                         \
-	}                                                                                   \
+	}                                                                                     \
+	SEC("kretprobe/" #symbol_) int BPF_KRETPROBE(kr_##symbol_, long ret)                  \
+	{                                                                                     \
+		return vfs_end(SG_CLASS_SYNC, ret);                                           \
+	}                                                                                     \
 	struct sg_call_##symbol_
 
 SG_CALL_SYNC(__x64_sys_fsync, SG_OP_FSYNC, di);
@@ -179,7 +186,8 @@ int BPF_PROG(fe_vfs_writev, struct file *file, void *vec, unsigned long vlen, __
 }
 
 SEC("fexit/vfs_writev")
-int BPF_PROG(fx_vfs_writev, struct file *file, void *vec, unsigned long vlen, __s64 *pos, int flags, long ret)
+int BPF_PROG(fx_vfs_writev, struct file *file, void *vec, unsigned long vlen, __s64 *pos, int flags,
+	     long ret)
 {
 	return vfs_end(SG_CLASS_WRITE, ret);
 }
@@ -191,7 +199,8 @@ int BPF_PROG(fe_sync_file_range, struct file *file, __s64 offset, __s64 bytes)
 }
 
 SEC("fexit/sync_file_range")
-int BPF_PROG(fx_sync_file_range, struct file *file, __s64 offset, __s64 bytes, unsigned int flags, int ret)
+int BPF_PROG(fx_sync_file_range, struct file *file, __s64 offset, __s64 bytes, unsigned int flags,
+	     int ret)
 {
 	return vfs_end(SG_CLASS_SYNC, ret);
 }
@@ -201,7 +210,8 @@ int BPF_PROG(fx_sync_file_range, struct file *file, __s64 offset, __s64 bytes, u
 SEC("kprobe/vfs_fsync_range")
 int BPF_KPROBE(kp_vfs_fsync_range, struct file *file, __s64 start, __s64 end, int datasync)
 {
-	return vfs_sync_begin(PT_REGS_SP_CORE(ctx), file, !start && end == WHOLE_FILE_END, datasync);
+	return vfs_sync_begin(PT_REGS_SP_CORE(ctx), file, !start && end == WHOLE_FILE_END,
+			      datasync);
 }
 
 SEC("kretprobe/vfs_fsync_range")
@@ -235,7 +245,8 @@ int BPF_KRETPROBE(kr_vfs_write, long ret)
 }
 
 SEC("kprobe/vfs_writev")
-int BPF_KPROBE(kp_vfs_writev, struct file *file, void *vec, unsigned long vlen, __s64 *pos, int flags)
+int BPF_KPROBE(kp_vfs_writev, struct file *file, void *vec, unsigned long vlen, __s64 *pos,
+	       int flags)
 {
 	return vfs_write_begin(PT_REGS_SP_CORE(ctx), file, 0, rwf_is_dsync(flags));
 }

@@ -278,7 +278,8 @@ int main(int argc, char **argv)
 
 			if (got == want)
 				continue;
-			fprintf(stderr, "sg-io: %s: %ld, errno %s\n", argv[i], got, strerror(errno));
+			fprintf(stderr, "sg-io: %s: %ld, errno %s\n", argv[i], got,
+				strerror(errno));
 			if (!keep_going)
 				return 1;
 		}

@@ -24,25 +24,27 @@ static int print_stat(const struct sg_stat_key *k, const struct sg_stat *s, void
 
 	for (i = 0; i < SG_BUCKETS; i++)
 		hist += s->hist[i];
-	printf("stat ino=%llu op=%s route=%s count=%llu errors=%llu errno=%d untimed=%llu bytes=%llu hist=%llu "
+	printf("stat ino=%llu op=%s route=%s count=%llu errors=%llu errno=%d untimed=%llu "
+	       "bytes=%llu hist=%llu "
 	       "ordered=%d path=%s\n",
-	       k->file.ino, sg_observe_op_name(k->op), sg_route_name(k->route), s->count, s->errors, s->last_errno,
-	       s->untimed, s->bytes, hist,
-	       s->max_ns <= s->total_ns && sg_stat_quantile_ns(s, 0.5) <= sg_stat_quantile_ns(s, 1), (char *)arg);
+	       k->file.ino, sg_observe_op_name(k->op), sg_route_name(k->route), s->count, s->errors,
+	       s->last_errno, s->untimed, s->bytes, hist,
+	       s->max_ns <= s->total_ns && sg_stat_quantile_ns(s, 0.5) <= sg_stat_quantile_ns(s, 1),
+	       (char *)arg);
 	return 0;
 }
 
 static int print_sync(const struct sg_sync_key *k, const struct sg_sync_count *n, void *arg)
 {
-	printf("sync ino=%llu tgid=%u route=%s count=%llu errors=%llu path=%s\n", k->file.ino, k->tgid,
-	       sg_route_name(k->route), n->count, n->errors, (char *)arg);
+	printf("sync ino=%llu tgid=%u route=%s count=%llu errors=%llu path=%s\n", k->file.ino,
+	       k->tgid, sg_route_name(k->route), n->count, n->errors, (char *)arg);
 	return 0;
 }
 
 static int print_error(const struct sg_error_key *k, const struct sg_error_count *n, void *arg)
 {
-	printf("error ino=%llu op=%s errno=%d count=%llu path=%s\n", k->file.ino, sg_observe_op_name(k->op), k->error,
-	       n->count, (char *)arg);
+	printf("error ino=%llu op=%s errno=%d count=%llu path=%s\n", k->file.ino,
+	       sg_observe_op_name(k->op), k->error, n->count, (char *)arg);
 	return 0;
 }
 
@@ -53,11 +55,13 @@ static int print_file(const struct sg_observe_file *f, void *arg)
 	char risk[32];
 
 	snprintf(risk, sizeof(risk), "%llu", (unsigned long long)f->at_risk_bytes);
-	printf("file dev=%u:%u ino=%llu gen=%u other=%d mode=%o at_risk=%s unknown_route=%s failed=%d "
+	printf("file dev=%u:%u ino=%llu gen=%u other=%d mode=%o at_risk=%s unknown_route=%s "
+	       "failed=%d "
 	       "first=%u:%s last=%u:%s path_state=%s path=%s\n",
 	       major(f->dev), minor(f->dev), f->key.ino, f->key.gen, f->is_other, f->rec.mode,
-	       f->at_risk_known ? risk : "unknown", f->rec.unknown_ns ? sg_route_name(f->rec.unknown_route) : "-",
-	       f->rec.failed_errno, f->rec.first_tgid, f->rec.first_comm, f->rec.last_tgid, f->rec.last_comm,
+	       f->at_risk_known ? risk : "unknown",
+	       f->rec.unknown_ns ? sg_route_name(f->rec.unknown_route) : "-", f->rec.failed_errno,
+	       f->rec.first_tgid, f->rec.first_comm, f->rec.last_tgid, f->rec.last_comm,
 	       states[f->path_state], f->path);
 	sg_observe_each_stat(o, &f->key, print_stat, (void *)f->path);
 	sg_observe_each_sync(o, &f->key, print_sync, (void *)f->path);
@@ -72,7 +76,8 @@ static int print_inflight(const struct sg_inflight *e, __u64 age_ns, void *arg)
 	return 0;
 }
 
-static int print_device(const struct sg_dev_key *k, const struct sg_stat *s, __u64 oldest_ns, __u32 n, void *arg)
+static int print_device(const struct sg_dev_key *k, const struct sg_stat *s, __u64 oldest_ns,
+			__u32 n, void *arg)
 {
 	dev_t dev = sg_dev_from_kernel(k->dev);
 	__u64 hist = 0;
@@ -80,17 +85,19 @@ static int print_device(const struct sg_dev_key *k, const struct sg_stat *s, __u
 
 	for (i = 0; i < SG_BUCKETS; i++)
 		hist += s->hist[i];
-	printf("device dev=%u:%u op=%s count=%llu errors=%llu bytes=%llu hist=%llu inflight=%u oldest_ms=%llu\n",
-	       major(dev), minor(dev), sg_dev_op_name(k->op), s->count, s->errors, s->bytes, hist, n,
-	       (unsigned long long)oldest_ns / 1000000);
+	printf("device dev=%u:%u op=%s count=%llu errors=%llu bytes=%llu hist=%llu inflight=%u "
+	       "oldest_ms=%llu\n",
+	       major(dev), minor(dev), sg_dev_op_name(k->op), s->count, s->errors, s->bytes, hist,
+	       n, (unsigned long long)oldest_ns / 1000000);
 	return 0;
 }
 
 static int print_wb_error(const struct sg_file_key *k, const struct sg_wb_error *w, void *arg)
 {
-	printf("wberror ino=%llu recorded=%llu reported=%llu errno=%d unreported=%u to=%u:%s writer=%u\n", k->ino,
-	       w->recorded, w->reported, w->last_errno, w->unreported, w->reported_tgid, w->reported_comm,
-	       w->writer_tgid);
+	printf("wberror ino=%llu recorded=%llu reported=%llu errno=%d unreported=%u to=%u:%s "
+	       "writer=%u\n",
+	       k->ino, w->recorded, w->reported, w->last_errno, w->unreported, w->reported_tgid,
+	       w->reported_comm, w->writer_tgid);
 	return 0;
 }
 
@@ -103,7 +110,8 @@ static void print_info(struct sg_observe *o)
 	if (sg_observe_info(o, &info))
 		return;
 	printf("tier=%s\nowner_alive=%d\nowner_pid=%u\npinned=%d\npin_dir=%s\npin_note=%s\n",
-	       sg_tier_name(info.tier), info.owner_alive, info.owner_pid, info.pinned, info.pin_dir, info.pin_note);
+	       sg_tier_name(info.tier), info.owner_alive, info.owner_pid, info.pinned, info.pin_dir,
+	       info.pin_note);
 	for (i = 0; i < SG_HOOKS; i++)
 		if (info.hooks & 1U << i)
 			printf("hook=%s\n", sg_hook_name(i));
@@ -160,13 +168,14 @@ static int start(const struct sg_observe_options *options, char **argv)
 	return rc;
 }
 
-static int with_handle(const char *pin_dir, const char *what)
+static int with_handle(const char *pin_dir, const char *glob, const char *what)
 {
 	struct sg_observe *o;
 	int rc = sg_observe_open(pin_dir, &o);
 
 	if (fail(rc, "open"))
 		return rc == -EPERM ? 3 : rc == -ENOENT ? 2 : 1;
+	rc = sg_observe_set_path_glob(o, glob);
 	if (!strcmp(what, "dump"))
 		dump(o);
 	else if (!strcmp(what, "info"))
@@ -261,5 +270,5 @@ int main(int argc, char **argv)
 		return probe();
 	if (!strcmp(argv[optind], "remove"))
 		return fail(sg_observe_remove_pins(options.pin_dir), "remove");
-	return with_handle(options.pin_dir, argv[optind]);
+	return with_handle(options.pin_dir, options.path_glob, argv[optind]);
 }

@@ -379,5 +379,22 @@ test_filter_by_process() {
 	"$IO" "$T/m/f" write fsync
 	eq "$(watch dump | grep -c '^file')" 0 "files of other processes"
 }
+test_files_are_shown_by_path() {
+	pins; fs ext4; start -D "$T/m"
+	"$IO" "$T/m/a.log" fsync; "$IO" "$T/m/b.txt" fsync; "$IO" "$T/m/c.log" fsync
+	same "$(watch -g '*/m/*.log' dump | awk '$1=="file" {print $NF}' | sort)" "path=$T/m/a.log
+path=$T/m/c.log"
+}
+test_filter_by_cgroup() {
+	pins; fs ext4
+	local root group; root=$(awk '$3=="cgroup2" {print $2; exit}' /proc/mounts)
+	[ -n "$root" ] || skip "no cgroup2"
+	group=$root/sg-test-$$; mkdir "$group" 2>/dev/null || skip "cannot make a cgroup"; later "rmdir $group"
+	start -C "$(stat -c %i "$group")"
+	"$IO" "$T/m/f" write fsync=2
+	( echo $BASHPID >"$group/cgroup.procs"; exec "$IO" "$T/m/g" write fsync=3 )
+	eq "$(watch dump | grep -c '^file')" 1 "files"
+	eq "$(stat_field "$T/m/g" fsync syscall count)" 3 "syncs from within the cgroup"
+}
 
 tap_main

@@ -26,10 +26,12 @@ const struct sg_map_desc sg_map_desc[SG_MAPS] = {
 	[SG_MAP_STATS] = { "stats", sizeof(struct sg_stat_key), sizeof(struct sg_stat) },
 	[SG_MAP_ERRORS] = { "errors", sizeof(struct sg_error_key), sizeof(struct sg_error_count) },
 	[SG_MAP_SYNCS] = { "syncs", sizeof(struct sg_sync_key), sizeof(struct sg_sync_count) },
-	[SG_MAP_INFLIGHT] = { "inflight", sizeof(struct sg_inflight_key), sizeof(struct sg_inflight) },
+	[SG_MAP_INFLIGHT] = { "inflight", sizeof(struct sg_inflight_key),
+			      sizeof(struct sg_inflight) },
 	[SG_MAP_DEVICES] = { "devices", sizeof(struct sg_dev_key), sizeof(struct sg_stat) },
 	[SG_MAP_REQUESTS] = { "requests", sizeof(__u64), sizeof(struct sg_rq) },
-	[SG_MAP_WB_ERRORS] = { "wb_errors", sizeof(struct sg_file_key), sizeof(struct sg_wb_error) },
+	[SG_MAP_WB_ERRORS] = { "wb_errors", sizeof(struct sg_file_key),
+			       sizeof(struct sg_wb_error) },
 	[SG_MAP_FILTER_TGIDS] = { "filter_tgids", sizeof(__u32), sizeof(__u8) },
 	[SG_MAP_FILTER_CGROUPS] = { "filter_cgroups", sizeof(__u64), sizeof(__u8) },
 	[SG_MAP_FILTER_DEVS] = { "filter_devs", sizeof(__u32), sizeof(__u8) },
@@ -45,7 +47,8 @@ static _Thread_local char probe_text[4096];
 
 static int keep_message(enum libbpf_print_level level, const char *format, va_list args)
 {
-	if (level == LIBBPF_WARN && !libbpf_said[0]) /* the first: those after it are its consequences */
+	if (level == LIBBPF_WARN &&
+	    !libbpf_said[0]) /* the first: those after it are its consequences */
 		vsnprintf(libbpf_said, sizeof(libbpf_said), format, args);
 	return 0;
 }
@@ -84,45 +87,45 @@ static void explain(enum sg_tier tier, const char *what, int error)
 /* --- hooks --- */
 
 struct hook_event {
+	const char *event;   /* tracepoint, or function */
+	const char *program; /* without the prefix that tells its kind */
 	enum sg_hook hook;
-	const char *event;	/* tracepoint, or function */
-	const char *program;	/* without the prefix that tells its kind */
-	int params;		/* of the tracepoint, with its hidden first one; 0: any */
+	int params; /* of the tracepoint, with its hidden first one; 0: any */
 };
 
 static const struct hook_event functions[] = {
-	{ SG_HOOK_VFS_FSYNC_RANGE, "vfs_fsync_range", "vfs_fsync_range", 0 },
-	{ SG_HOOK_VFS_FSYNC, "vfs_fsync", "vfs_fsync", 0 },
-	{ SG_HOOK_FSYNC_CALLS, "__x64_sys_fsync", "__x64_sys_fsync", 0 },
-	{ SG_HOOK_FSYNC_CALLS, "__x64_sys_fdatasync", "__x64_sys_fdatasync", 0 },
-	{ SG_HOOK_FSYNC_CALLS32, "__ia32_sys_fsync", "__ia32_sys_fsync", 0 },
-	{ SG_HOOK_FSYNC_CALLS32, "__ia32_sys_fdatasync", "__ia32_sys_fdatasync", 0 },
-	{ SG_HOOK_VFS_WRITE, "vfs_write", "vfs_write", 0 },
-	{ SG_HOOK_VFS_WRITEV, "vfs_writev", "vfs_writev", 0 },
-	{ SG_HOOK_SYNC_FILE_RANGE, "sync_file_range", "sync_file_range", 0 },
-	{ SG_HOOK_IO_SUBMIT, "__x64_sys_io_submit", "io_submit", 0 },
+	{ "vfs_fsync_range", "vfs_fsync_range", SG_HOOK_VFS_FSYNC_RANGE, 0 },
+	{ "vfs_fsync", "vfs_fsync", SG_HOOK_VFS_FSYNC, 0 },
+	{ "__x64_sys_fsync", "__x64_sys_fsync", SG_HOOK_FSYNC_CALLS, 0 },
+	{ "__x64_sys_fdatasync", "__x64_sys_fdatasync", SG_HOOK_FSYNC_CALLS, 0 },
+	{ "__ia32_sys_fsync", "__ia32_sys_fsync", SG_HOOK_FSYNC_CALLS32, 0 },
+	{ "__ia32_sys_fdatasync", "__ia32_sys_fdatasync", SG_HOOK_FSYNC_CALLS32, 0 },
+	{ "vfs_write", "vfs_write", SG_HOOK_VFS_WRITE, 0 },
+	{ "vfs_writev", "vfs_writev", SG_HOOK_VFS_WRITEV, 0 },
+	{ "sync_file_range", "sync_file_range", SG_HOOK_SYNC_FILE_RANGE, 0 },
+	{ "__x64_sys_io_submit", "io_submit", SG_HOOK_IO_SUBMIT, 0 },
 };
 
 static const struct hook_event call_events[] = {
-	{ SG_HOOK_SYSCALLS, "sys_enter", "sys_enter", 0 },
-	{ SG_HOOK_SYSCALLS, "sys_exit", "sys_exit", 0 },
-	{ SG_HOOK_EXT4, "ext4_sync_file_enter", "ext4_sync_file_enter", 0 },
-	{ SG_HOOK_EXT4, "ext4_sync_file_exit", "ext4_sync_file_exit", 0 },
-	{ SG_HOOK_XFS, "xfs_file_fsync", "xfs_file_fsync", 0 },
-	{ SG_HOOK_BTRFS, "btrfs_sync_file", "btrfs_sync_file", 0 },
+	{ "sys_enter", "sys_enter", SG_HOOK_SYSCALLS, 0 },
+	{ "sys_exit", "sys_exit", SG_HOOK_SYSCALLS, 0 },
+	{ "ext4_sync_file_enter", "ext4_sync_file_enter", SG_HOOK_EXT4, 0 },
+	{ "ext4_sync_file_exit", "ext4_sync_file_exit", SG_HOOK_EXT4, 0 },
+	{ "xfs_file_fsync", "xfs_file_fsync", SG_HOOK_XFS, 0 },
+	{ "btrfs_sync_file", "btrfs_sync_file", SG_HOOK_BTRFS, 0 },
 };
 
 /* In every tier. io_uring renamed one event and changed the other's arguments between kernels. */
 static const struct hook_event common_events[] = {
-	{ SG_HOOK_IO_URING, "io_uring_submit_req", "io_uring_submit_req", 0 },
-	{ SG_HOOK_IO_URING, "io_uring_submit_sqe", "io_uring_submit_sqe", 0 },
-	{ SG_HOOK_IO_URING, "io_uring_complete", "io_uring_complete_cqe", 4 },
-	{ SG_HOOK_IO_URING, "io_uring_complete", "io_uring_complete_res", 8 },
-	{ SG_HOOK_DIRTY, "writeback_dirty_folio", "writeback_dirty_folio", 0 },
-	{ SG_HOOK_BLOCK, "block_rq_issue", "block_rq_issue", 0 },
-	{ SG_HOOK_BLOCK, "block_rq_complete", "block_rq_complete", 0 },
-	{ SG_HOOK_WB_ERR, "filemap_set_wb_err", "filemap_set_wb_err", 0 },
-	{ SG_HOOK_WB_ERR, "file_check_and_advance_wb_err", "file_check_and_advance_wb_err", 0 },
+	{ "io_uring_submit_req", "io_uring_submit_req", SG_HOOK_IO_URING, 0 },
+	{ "io_uring_submit_sqe", "io_uring_submit_sqe", SG_HOOK_IO_URING, 0 },
+	{ "io_uring_complete", "io_uring_complete_cqe", SG_HOOK_IO_URING, 4 },
+	{ "io_uring_complete", "io_uring_complete_res", SG_HOOK_IO_URING, 8 },
+	{ "writeback_dirty_folio", "writeback_dirty_folio", SG_HOOK_DIRTY, 0 },
+	{ "block_rq_issue", "block_rq_issue", SG_HOOK_BLOCK, 0 },
+	{ "block_rq_complete", "block_rq_complete", SG_HOOK_BLOCK, 0 },
+	{ "filemap_set_wb_err", "filemap_set_wb_err", SG_HOOK_WB_ERR, 0 },
+	{ "file_check_and_advance_wb_err", "file_check_and_advance_wb_err", SG_HOOK_WB_ERR, 0 },
 };
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
@@ -130,15 +133,15 @@ static const struct hook_event common_events[] = {
 static __u32 required(enum sg_tier tier)
 {
 	if (tier == SG_TIER_FENTRY || tier == SG_TIER_KPROBE)
-		return 1U << SG_HOOK_VFS_FSYNC_RANGE | 1U << SG_HOOK_VFS_FSYNC | 1U << SG_HOOK_FSYNC_CALLS |
-		       1U << SG_HOOK_VFS_WRITE;
+		return 1U << SG_HOOK_VFS_FSYNC_RANGE | 1U << SG_HOOK_VFS_FSYNC |
+		       1U << SG_HOOK_FSYNC_CALLS | 1U << SG_HOOK_VFS_WRITE;
 	return 1U << SG_HOOK_SYSCALLS;
 }
 
 struct attempt {
 	struct sg_observe *o;
 	enum sg_tier tier;
-	__u32 left_out;		/* hooks found not to attach */
+	__u32 left_out; /* hooks found not to attach */
 	__u32 hooks;
 	struct btf *vmlinux;
 	struct bpf_object *object;
@@ -231,8 +234,7 @@ static void choose_programs(struct attempt *a)
 	struct bpf_program *p;
 
 	a->hooks = 0;
-	bpf_object__for_each_program(p, a->object)
-		bpf_program__set_autoload(p, false);
+	bpf_object__for_each_program(p, a->object) bpf_program__set_autoload(p, false);
 	if (a->tier == SG_TIER_FENTRY || a->tier == SG_TIER_KPROBE)
 		choose_functions(a);
 	else
@@ -243,7 +245,10 @@ static void choose_programs(struct attempt *a)
 /* The hook that a program belongs to. */
 static int hook_of(const char *program_name)
 {
-	const struct { const struct hook_event *e; size_t n; } sets[] = {
+	const struct {
+		const struct hook_event *e;
+		size_t n;
+	} sets[] = {
 		{ functions, N(functions) },
 		{ call_events, N(call_events) },
 		{ common_events, N(common_events) },
@@ -263,7 +268,8 @@ static int attach_all(struct attempt *a)
 {
 	struct bpf_program *p;
 
-	bpf_object__for_each_program(p, a->object) {
+	bpf_object__for_each_program(p, a->object)
+	{
 		struct sg_observe *o = a->o;
 		const char *name = bpf_program__name(p);
 		struct bpf_link *link;
@@ -305,7 +311,8 @@ static void set_sizes(struct spoolguard_bpf *skel, const struct sg_observe_optio
 
 static int load_once(struct attempt *a, const struct sg_observe_options *options)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf_path);
+	struct bpf_object_open_opts opts = { .sz = sizeof(opts),
+					     .btf_custom_path = options->btf_path };
 	struct sg_observe *o = a->o;
 	int rc, i;
 
@@ -341,16 +348,18 @@ void sg_attach_undo(struct sg_observe *o)
 	o->skel = NULL;
 }
 
-int sg_attach_tier(struct sg_observe *o, const struct sg_observe_options *options, enum sg_tier tier,
-		   __u32 *hooks)
+int sg_attach_tier(struct sg_observe *o, const struct sg_observe_options *options,
+		   enum sg_tier tier, __u32 *hooks)
 {
 	struct attempt a = { .o = o, .tier = tier };
 	libbpf_print_fn_t before = libbpf_set_print(keep_message);
 	int rc;
 
-	a.vmlinux = options->btf_path ? btf__parse(options->btf_path, NULL) : btf__load_vmlinux_btf();
+	a.vmlinux =
+		options->btf_path ? btf__parse(options->btf_path, NULL) : btf__load_vmlinux_btf();
 	if (!a.vmlinux) {
-		sg_probe_text_add("%s: no BTF of the kernel: %s\n", sg_tier_name(tier), strerror(errno));
+		sg_probe_text_add("%s: no BTF of the kernel: %s\n", sg_tier_name(tier),
+				  strerror(errno));
 		rc = -ENOENT;
 		goto out;
 	}

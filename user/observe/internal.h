@@ -40,7 +40,7 @@ extern const struct sg_map_desc sg_map_desc[SG_MAPS];
 
 struct sg_observe {
 	int fd[SG_MAPS];
-	struct spoolguard_bpf *skel;	/* NULL when opened by pins */
+	struct spoolguard_bpf *skel; /* NULL when opened by pins */
 	struct bpf_link *link[SG_LINKS_MAX];
 	const char *link_name[SG_LINKS_MAX];
 	size_t links;
@@ -53,8 +53,8 @@ struct sg_observe {
 /* --- attach.c --- */
 
 /* Load and attach one tier into o: fd[], skel, link[]. Appends to the probe text when it fails. */
-int sg_attach_tier(struct sg_observe *o, const struct sg_observe_options *options, enum sg_tier tier,
-		   __u32 *hooks);
+int sg_attach_tier(struct sg_observe *o, const struct sg_observe_options *options,
+		   enum sg_tier tier, __u32 *hooks);
 void sg_attach_undo(struct sg_observe *o);
 void sg_probe_text_clear(void);
 void sg_probe_text_add(const char *format, ...) __attribute__((format(printf, 1, 2)));

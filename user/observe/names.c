@@ -9,17 +9,19 @@
 #define NAME_OF(names, i) ((size_t)(i) < sizeof(names) / sizeof((names)[0]) ? (names)[i] : "?")
 
 static const char *const tier_names[] = { "auto", "fentry", "kprobe", "tp_btf", "tracepoint" };
-static const char *const op_names[] = { "write", "fsync", "fdatasync", "dsync-write", "msync",
-					"sync_file_range", "other" };
+static const char *const op_names[] = { "write", "fsync",	    "fdatasync", "dsync-write",
+					"msync", "sync_file_range", "other" };
 static const char *const route_names[] = { "syscall", "osync", "mmap", "io_uring", "aio", "other" };
 static const char *const dev_op_names[] = { "read", "write", "flush", "discard", "other" };
 static const char *const drop_names[] = {
-	"files_full", "stats_full", "syncs_full", "errors_full", "inflight_full", "paths_full",
-	"requests_full", "devices_full", "wb_errors_full", "lost_end", "aio_batch",
+	"files_full",	  "stats_full", "syncs_full",	 "errors_full",
+	"inflight_full",  "paths_full", "requests_full", "devices_full",
+	"wb_errors_full", "lost_end",	"aio_batch",
 };
 static const char *const hook_names[] = {
-	"vfs_fsync_range", "vfs_fsync", "fsync_calls", "fsync_calls32", "vfs_write", "vfs_writev", "sync_file_range", "io_submit", "syscalls", "ext4",
-	"xfs", "btrfs", "io_uring", "dirty", "block", "wb_err",
+	"vfs_fsync_range", "vfs_fsync", "fsync_calls", "fsync_calls32", "vfs_write", "vfs_writev",
+	"sync_file_range", "io_submit", "syscalls",    "ext4",		"xfs",	     "btrfs",
+	"io_uring",	   "dirty",	"block",       "wb_err",
 };
 
 const char *sg_tier_name(enum sg_tier tier)
@@ -64,28 +66,33 @@ int sg_tier_parse(const char *name)
 
 /* A hook that is missing hides a route; some routes a tier hides with all its hooks. */
 static const struct unseen {
-	bool vfs_tier;		/* fentry and kprobe, or the two tracepoint tiers */
-	int without;		/* enum sg_hook, or -1: always */
+	bool vfs_tier; /* fentry and kprobe, or the two tracepoint tiers */
+	int without;   /* enum sg_hook, or -1: always */
 	const char *text;
 } unseen[] = {
 	{ true, SG_HOOK_VFS_WRITEV, "writev: not measured; bytes at risk are unknown" },
 	{ true, SG_HOOK_FSYNC_CALLS32, "32-bit programs: fsync and fdatasync may pass unseen" },
 	{ true, SG_HOOK_SYNC_FILE_RANGE, "sync_file_range: not seen" },
-	{ true, SG_HOOK_IO_SUBMIT, "aio writes: not counted; bytes at risk are unknown for buffered ones" },
+	{ true, SG_HOOK_IO_SUBMIT,
+	  "aio writes: not counted; bytes at risk are unknown for buffered ones" },
 	{ true, -1, "sendfile, splice, copy_file_range: not measured; bytes at risk are unknown" },
 	{ false, SG_HOOK_EXT4, "ext4: msync, and syncs nested in O_SYNC writes, are not seen" },
 	{ false, SG_HOOK_XFS, "xfs: msync, and syncs nested in O_SYNC writes, are not seen" },
 	{ false, SG_HOOK_BTRFS, "btrfs: msync, and syncs nested in O_SYNC writes, are not seen" },
 	{ false, -1, "xfs, btrfs: aio fsync is counted without time and result" },
-	{ false, -1, "file systems other than ext4, xfs, btrfs: msync, aio fsync and syncs nested in "
-		     "O_SYNC writes are not seen" },
-	{ false, -1, "32-bit programs: writes are not measured, syncs only by ext4, xfs and btrfs" },
+	{ false, -1,
+	  "file systems other than ext4, xfs, btrfs: msync, aio fsync and syncs nested in "
+	  "O_SYNC writes are not seen" },
+	{ false, -1,
+	  "32-bit programs: writes are not measured, syncs only by ext4, xfs and btrfs" },
 };
 
 static const struct unseen always[] = {
-	{ false, SG_HOOK_IO_URING, "io_uring: writes, and syncs but for those seen in vfs_fsync_range or "
-				   "ext4, are not seen" },
-	{ false, SG_HOOK_DIRTY, "mmap, io_uring and aio writers are not found: their bytes at risk show as 0" },
+	{ false, SG_HOOK_IO_URING,
+	  "io_uring: writes, and syncs but for those seen in vfs_fsync_range or "
+	  "ext4, are not seen" },
+	{ false, SG_HOOK_DIRTY,
+	  "mmap, io_uring and aio writers are not found: their bytes at risk show as 0" },
 	{ false, SG_HOOK_BLOCK, "block devices are not measured" },
 	{ false, SG_HOOK_WB_ERR, "writeback errors are not seen" },
 	{ false, -1, "aio and io_uring writes: bytes at risk are unknown" },
@@ -100,7 +107,8 @@ const char *sg_observe_unseen(const struct sg_observe_info *info, size_t i)
 	for (k = 0; k < sizeof(unseen) / sizeof(unseen[0]); k++) {
 		const struct unseen *u = &unseen[k];
 
-		if (u->vfs_tier == vfs && (u->without < 0 || !(info->hooks & 1U << u->without)) && !i--)
+		if (u->vfs_tier == vfs && (u->without < 0 || !(info->hooks & 1U << u->without)) &&
+		    !i--)
 			return u->text;
 	}
 	for (k = 0; k < sizeof(always) / sizeof(always[0]); k++)

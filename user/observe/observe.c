@@ -41,8 +41,10 @@ static __u64 start_ticks(__u32 pid)
 	text[n] = 0;
 	/* The name may hold anything: count fields from its closing bracket. */
 	p = strrchr(text, ')');
-	if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d"
-				" %*d %llu", &ticks) != 1)
+	if (!p || sscanf(p + 1,
+			 " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d"
+			 " %*d %llu",
+			 &ticks) != 1)
 		return 0;
 	return ticks;
 }
@@ -99,10 +101,11 @@ static int settings_apply(const struct sg_observe *o, const struct sg_observe_op
 	size_t i;
 	int rc;
 
-	rc = filter_fill(o->fd[SG_MAP_FILTER_TGIDS], options->tgids, options->tgids_n, sizeof(__u32));
+	rc = filter_fill(o->fd[SG_MAP_FILTER_TGIDS], options->tgids, options->tgids_n,
+			 sizeof(__u32));
 	if (!rc)
-		rc = filter_fill(o->fd[SG_MAP_FILTER_CGROUPS], options->cgroup_ids, options->cgroup_ids_n,
-				 sizeof(__u64));
+		rc = filter_fill(o->fd[SG_MAP_FILTER_CGROUPS], options->cgroup_ids,
+				 options->cgroup_ids_n, sizeof(__u64));
 	for (i = 0; !rc && i < options->devs_n; i++) {
 		dev = sg_dev_to_kernel(options->devs[i]);
 		rc = filter_fill(o->fd[SG_MAP_FILTER_DEVS], &dev, 1, sizeof(dev));
@@ -146,7 +149,8 @@ int sg_maps_prepare(const struct sg_observe *o, const struct sg_observe_options 
 
 static int options_check(const struct sg_observe_options *options)
 {
-	if ((unsigned int)options->tier >= SG_TIERS || (unsigned int)options->existing > SG_EXISTING_FAIL)
+	if ((unsigned int)options->tier >= SG_TIERS ||
+	    (unsigned int)options->existing > SG_EXISTING_FAIL)
 		return -EINVAL;
 	if ((options->max_files && options->max_files < 2) ||
 	    (options->max_stats && options->max_stats < SG_OPS * SG_ROUTES))
@@ -155,8 +159,8 @@ static int options_check(const struct sg_observe_options *options)
 }
 
 /* Best tier first; the tier asked for, or all. */
-static int attach_best(struct sg_observe *o, const struct sg_observe_options *options, enum sg_tier *tier,
-		       __u32 *hooks)
+static int attach_best(struct sg_observe *o, const struct sg_observe_options *options,
+		       enum sg_tier *tier, __u32 *hooks)
 {
 	int t, rc = -ENOTSUP, first = options->tier ? options->tier : SG_TIER_FENTRY;
 	int last = options->tier ? options->tier : SG_TIER_TRACEPOINT;
@@ -189,7 +193,8 @@ static int settle_existing(struct sg_observe *o, const struct sg_observe_options
 	if (!rc && options->existing == SG_EXISTING_REUSE && owner.abi == SG_OBSERVE_ABI &&
 	    (!options->tier || options->tier == owner.tier)) {
 		rc = owner_set(o, owner.tier, owner.hooks, owner.started_ns);
-		if (!rc && (options->tgids_n || options->cgroup_ids_n || options->devs_n || options->all_types))
+		if (!rc && (options->tgids_n || options->cgroup_ids_n || options->devs_n ||
+			    options->all_types))
 			rc = settings_apply(o, options);
 		return rc ? rc : 1;
 	}

@@ -28,26 +28,26 @@ struct sg_observe;
 /* --- start and stop --- */
 
 enum sg_observe_existing {
-	SG_EXISTING_REUSE,	/* take over one that fits (same layout and tier), else replace it */
-	SG_EXISTING_REPLACE,	/* stop it and start anew, from zero */
-	SG_EXISTING_FAIL,	/* -EEXIST */
+	SG_EXISTING_REUSE,   /* take over one that fits (same layout and tier), else replace it */
+	SG_EXISTING_REPLACE, /* stop it and start anew, from zero */
+	SG_EXISTING_FAIL,    /* -EEXIST */
 };
 
 /* Zeroed: best tier, default pin directory, no filter, reuse what runs. */
 struct sg_observe_options {
-	enum sg_tier tier;		/* SG_TIER_AUTO, or that one or nothing */
+	enum sg_tier tier; /* SG_TIER_AUTO, or that one or nothing */
 	enum sg_observe_existing existing;
-	const char *pin_dir;		/* NULL: default (see sg_observe_pin_dir); "": no pins */
-	const char *btf_path;		/* BTF of the running kernel if it exports none, or NULL */
-	const char *path_glob;		/* files shown by sg_observe_each_file, fnmatch(3); NULL: all */
-	const __u32 *tgids;		/* only these processes; */
+	const char *pin_dir;   /* NULL: default (see sg_observe_pin_dir); "": no pins */
+	const char *btf_path;  /* BTF of the running kernel if it exports none, or NULL */
+	const char *path_glob; /* files shown by sg_observe_each_file, fnmatch(3); NULL: all */
+	const __u32 *tgids;    /* only these processes; */
 	size_t tgids_n;
-	const __u64 *cgroup_ids;	/* only below these cgroups (inode number in cgroup2); */
+	const __u64 *cgroup_ids; /* only below these cgroups (inode number in cgroup2); */
 	size_t cgroup_ids_n;
-	const dev_t *devs;		/* only these file systems (st_dev) */
+	const dev_t *devs; /* only these file systems (st_dev) */
 	size_t devs_n;
-	bool all_types;			/* pipes, devices and sockets too */
-	__u32 max_files;		/* sizes of the maps, 0: default (4096 files, 8192 counts) */
+	bool all_types;	 /* pipes, devices and sockets too */
+	__u32 max_files; /* sizes of the maps, 0: default (4096 files, 8192 counts) */
 	__u32 max_stats;
 	__u32 max_inflight;
 };
@@ -86,12 +86,12 @@ const char *sg_observe_pin_dir(void);
 
 struct sg_observe_info {
 	enum sg_tier tier;
-	__u32 hooks;			/* bits of enum sg_hook: what is attached */
+	__u32 hooks; /* bits of enum sg_hook: what is attached */
 	__u32 owner_pid;
-	bool owner_alive;		/* false: it was left running, or its owner died; replaceable */
+	bool owner_alive; /* false: it was left running, or its owner died; replaceable */
 	__u64 started_ns;
 	bool pinned;
-	char pin_dir[256];		/* "" when not pinned */
+	char pin_dir[256];		    /* "" when not pinned */
 	char pin_note[SG_OBSERVE_TEXT_MAX]; /* why it is pinned elsewhere or not at all, or "" */
 	__u64 drops[SG_DROPS];
 	__u32 config_flags;
@@ -126,55 +126,67 @@ int sg_tier_parse(const char *name);
 /* --- files --- */
 
 enum sg_path_state {
-	SG_PATH_OK,		/* the path leads to this very file now */
-	SG_PATH_STALE,		/* it was the file's name; unlinked, renamed, or out of reach of this process */
-	SG_PATH_PARTIAL,	/* only the last names are known: it does not begin at "/" */
+	SG_PATH_OK,    /* the path leads to this very file now */
+	SG_PATH_STALE, /* it was the file's name; unlinked, renamed, or out of reach of this process */
+	SG_PATH_PARTIAL, /* only the last names are known: it does not begin at "/" */
 	SG_PATH_NONE,
 };
 
 struct sg_observe_file {
-	struct sg_file_key key;		/* dev in kernel form */
-	dev_t dev;			/* as in st_dev */
-	bool is_other;			/* what full maps folded together */
+	struct sg_file_key key; /* dev in kernel form */
+	dev_t dev;		/* as in st_dev */
+	bool is_other;		/* what full maps folded together */
 	enum sg_path_state path_state;
 	char path[SG_OBSERVE_PATH_MAX];
 	struct sg_file_rec rec;
-	bool at_risk_known;		/* false: at_risk_bytes is only a lower bound; show "unknown" */
-	__u64 at_risk_bytes;		/* written since the last successful sync began */
-	__u64 oldest_inflight_ns;	/* age of its oldest call in flight, 0: none */
+	bool at_risk_known;	  /* false: at_risk_bytes is only a lower bound; show "unknown" */
+	__u64 at_risk_bytes;	  /* written since the last successful sync began */
+	__u64 oldest_inflight_ns; /* age of its oldest call in flight, 0: none */
 	enum sg_op oldest_inflight_op;
 };
 
 /* Callbacks: return 0 to go on; any other value ends the walk and is returned by it. */
 typedef int (*sg_observe_file_fn)(const struct sg_observe_file *file, void *arg);
-typedef int (*sg_observe_stat_fn)(const struct sg_stat_key *key, const struct sg_stat *stat, void *arg);
-typedef int (*sg_observe_sync_fn)(const struct sg_sync_key *key, const struct sg_sync_count *n, void *arg);
-typedef int (*sg_observe_error_fn)(const struct sg_error_key *key, const struct sg_error_count *n, void *arg);
+typedef int (*sg_observe_stat_fn)(const struct sg_stat_key *key, const struct sg_stat *stat,
+				  void *arg);
+typedef int (*sg_observe_sync_fn)(const struct sg_sync_key *key, const struct sg_sync_count *n,
+				  void *arg);
+typedef int (*sg_observe_error_fn)(const struct sg_error_key *key, const struct sg_error_count *n,
+				   void *arg);
 typedef int (*sg_observe_inflight_fn)(const struct sg_inflight *e, __u64 age_ns, void *arg);
 typedef int (*sg_observe_dev_fn)(const struct sg_dev_key *key, const struct sg_stat *stat,
 				 __u64 oldest_inflight_ns, __u32 inflight_n, void *arg);
-typedef int (*sg_observe_wb_error_fn)(const struct sg_file_key *key, const struct sg_wb_error *w, void *arg);
+typedef int (*sg_observe_wb_error_fn)(const struct sg_file_key *key, const struct sg_wb_error *w,
+				      void *arg);
 
 /* All files that match path_glob, in no order; "other" comes only when something is in it. */
 int sg_observe_each_file(struct sg_observe *o, sg_observe_file_fn fn, void *arg);
 
+/* Show only files whose path matches from now on; NULL: all. -ENOMEM. */
+int sg_observe_set_path_glob(struct sg_observe *o, const char *glob);
+
 /* One file by key, with its path. -ENOENT when it is not known. */
-int sg_observe_file(struct sg_observe *o, const struct sg_file_key *key, struct sg_observe_file *file);
+int sg_observe_file(struct sg_observe *o, const struct sg_file_key *key,
+		    struct sg_observe_file *file);
 
 /*
  * Files by what stat(2) gives, newest generation first by last use. gen as FS_IOC_GETVERSION gives it,
  * or NULL when the caller does not know it. -ENOENT when there is none.
  */
-int sg_observe_find(struct sg_observe *o, dev_t dev, ino_t ino, const __u32 *gen, struct sg_file_key *key);
+int sg_observe_find(struct sg_observe *o, dev_t dev, ino_t ino, const __u32 *gen,
+		    struct sg_file_key *key);
 
 /* Counts and histograms by (file, op, route); of one file, or of all with NULL. */
-int sg_observe_each_stat(struct sg_observe *o, const struct sg_file_key *file, sg_observe_stat_fn fn, void *arg);
+int sg_observe_each_stat(struct sg_observe *o, const struct sg_file_key *file,
+			 sg_observe_stat_fn fn, void *arg);
 
 /* Syncs by (file, process, route), of one file or of all: against what a guarded process says it issued. */
-int sg_observe_each_sync(struct sg_observe *o, const struct sg_file_key *file, sg_observe_sync_fn fn, void *arg);
+int sg_observe_each_sync(struct sg_observe *o, const struct sg_file_key *file,
+			 sg_observe_sync_fn fn, void *arg);
 
 /* Errors by (file, op, errno), of one file or of all. */
-int sg_observe_each_error(struct sg_observe *o, const struct sg_file_key *file, sg_observe_error_fn fn, void *arg);
+int sg_observe_each_error(struct sg_observe *o, const struct sg_file_key *file,
+			  sg_observe_error_fn fn, void *arg);
 
 /* Calls in flight now, oldest first or not. Entries of tasks that are gone are removed and counted. */
 int sg_observe_each_inflight(struct sg_observe *o, sg_observe_inflight_fn fn, void *arg);

@@ -49,7 +49,8 @@ static int cheap_stat(const char *path, dev_t *dev, __u64 *ino)
 {
 	struct statx s;
 
-	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_INO, &s))
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+		  STATX_INO, &s))
 		return -errno;
 	*dev = makedev(s.stx_dev_major, s.stx_dev_minor);
 	*ino = s.stx_ino;
@@ -127,7 +128,7 @@ static size_t join_names(const struct sg_path *p, char *out, size_t size)
 	if (need + 1 > size || size < 2)
 		return 0;
 	if (!bytes) { /* the root itself */
-		strcpy(out, "/");
+		memcpy(out, "/", 2);
 		return 1;
 	}
 	out[need] = 0;
@@ -146,7 +147,8 @@ static size_t join_names(const struct sg_path *p, char *out, size_t size)
 }
 
 /* A path within a file system, under the place where that part of it is mounted. */
-static bool under_mount(const struct sg_mounts *m, dev_t dev, const char *path, char *out, size_t size)
+static bool under_mount(const struct sg_mounts *m, dev_t dev, const char *path, char *out,
+			size_t size)
 {
 	size_t i;
 
@@ -168,7 +170,8 @@ static bool leads_to(const char *path, const struct sg_file_key *key)
 	dev_t dev;
 	__u64 ino;
 
-	return !cheap_stat(path, &dev, &ino) && dev == sg_dev_from_kernel(key->dev) && ino == key->ino;
+	return !cheap_stat(path, &dev, &ino) && dev == sg_dev_from_kernel(key->dev) &&
+	       ino == key->ino;
 }
 
 enum sg_path_state sg_path_make(const struct sg_mounts *m, const struct sg_path *p,

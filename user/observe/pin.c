@@ -44,7 +44,8 @@ static int mount_own(char *note)
 		 SYSTEM_BPFFS, OWN_BPFFS);
 	if (is_bpffs(OWN_BPFFS))
 		return 0;
-	if ((mkdir(OWN_PARENT, 0755) && errno != EEXIST) || (mkdir(OWN_BPFFS, 0700) && errno != EEXIST))
+	if ((mkdir(OWN_PARENT, 0755) && errno != EEXIST) ||
+	    (mkdir(OWN_BPFFS, 0700) && errno != EEXIST))
 		return -errno;
 	if (mount("bpf", OWN_BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 		return -errno;

@@ -56,7 +56,8 @@ int sg_map_snapshot(int fd, const struct sg_map_desc *d, void **keys, void **val
 	*n = entries;
 	if (!*keys || !*values)
 		rc = -ENOMEM;
-	else if (bpf_map_lookup_batch(fd, NULL, &position, *keys, *values, n, NULL) && errno != ENOENT)
+	else if (bpf_map_lookup_batch(fd, NULL, &position, *keys, *values, n, NULL) &&
+		 errno != ENOENT)
 		rc = -errno;
 	if (rc) {
 		free(*keys);
@@ -188,8 +189,9 @@ static void ages_of(const struct ages *a, struct sg_observe_file *file)
 
 /* --- files --- */
 
-static void fill_file(struct sg_observe *o, const struct sg_mounts *mounts, const struct sg_file_key *key,
-		      const struct sg_file_rec *rec, struct sg_observe_file *file)
+static void fill_file(struct sg_observe *o, const struct sg_mounts *mounts,
+		      const struct sg_file_key *key, const struct sg_file_rec *rec,
+		      struct sg_observe_file *file)
 {
 	struct sg_path p;
 
@@ -216,6 +218,17 @@ static bool shown(const struct sg_observe *o, const struct sg_observe_file *file
 	if (file->is_other)
 		return file->rec.last_ns != 0;
 	return !o->path_glob || !fnmatch(o->path_glob, file->path, 0);
+}
+
+int sg_observe_set_path_glob(struct sg_observe *o, const char *glob)
+{
+	char *copy = glob ? strdup(glob) : NULL;
+
+	if (glob && !copy)
+		return -ENOMEM;
+	free(o->path_glob);
+	o->path_glob = copy;
+	return 0;
 }
 
 int sg_observe_each_file(struct sg_observe *o, sg_observe_file_fn fn, void *arg)
@@ -247,7 +260,8 @@ int sg_observe_each_file(struct sg_observe *o, sg_observe_file_fn fn, void *arg)
 	return rc;
 }
 
-int sg_observe_file(struct sg_observe *o, const struct sg_file_key *key, struct sg_observe_file *file)
+int sg_observe_file(struct sg_observe *o, const struct sg_file_key *key,
+		    struct sg_observe_file *file)
 {
 	struct sg_mounts *mounts;
 	struct sg_file_rec rec;
@@ -267,7 +281,8 @@ int sg_observe_file(struct sg_observe *o, const struct sg_file_key *key, struct 
 	return rc;
 }
 
-int sg_observe_find(struct sg_observe *o, dev_t dev, ino_t ino, const __u32 *gen, struct sg_file_key *key)
+int sg_observe_find(struct sg_observe *o, dev_t dev, ino_t ino, const __u32 *gen,
+		    struct sg_file_key *key)
 {
 	__u32 kernel_dev = sg_dev_to_kernel(dev), i;
 	struct snapshot s;
@@ -308,7 +323,8 @@ struct walk {
 	void *arg;
 };
 
-static int each(struct sg_observe *o, enum sg_map map, const struct sg_file_key *file, pair_fn fn, void *arg)
+static int each(struct sg_observe *o, enum sg_map map, const struct sg_file_key *file, pair_fn fn,
+		void *arg)
 {
 	struct snapshot s;
 	__u32 i;
@@ -329,7 +345,8 @@ static int call_stat(const void *key, const void *value, void *arg)
 	return stat->count ? w->fn.stat(key, stat, w->arg) : 0;
 }
 
-int sg_observe_each_stat(struct sg_observe *o, const struct sg_file_key *file, sg_observe_stat_fn fn, void *arg)
+int sg_observe_each_stat(struct sg_observe *o, const struct sg_file_key *file,
+			 sg_observe_stat_fn fn, void *arg)
 {
 	struct walk w = { .fn.stat = fn, .arg = arg };
 
@@ -343,7 +360,8 @@ static int call_sync(const void *key, const void *value, void *arg)
 	return w->fn.sync(key, value, w->arg);
 }
 
-int sg_observe_each_sync(struct sg_observe *o, const struct sg_file_key *file, sg_observe_sync_fn fn, void *arg)
+int sg_observe_each_sync(struct sg_observe *o, const struct sg_file_key *file,
+			 sg_observe_sync_fn fn, void *arg)
 {
 	struct walk w = { .fn.sync = fn, .arg = arg };
 
@@ -357,7 +375,8 @@ static int call_error(const void *key, const void *value, void *arg)
 	return w->fn.error(key, value, w->arg);
 }
 
-int sg_observe_each_error(struct sg_observe *o, const struct sg_file_key *file, sg_observe_error_fn fn, void *arg)
+int sg_observe_each_error(struct sg_observe *o, const struct sg_file_key *file,
+			  sg_observe_error_fn fn, void *arg)
 {
 	struct walk w = { .fn.error = fn, .arg = arg };
 
