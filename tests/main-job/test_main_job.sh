@@ -94,6 +94,20 @@ command_is_guarded() { # WHO…
 }
 test_command_is_guarded_and_its_status_passed_on() { command_is_guarded env; }
 test_command_is_guarded_as_an_ordinary_user() { command_is_guarded "${ordinary[@]}" env; }
+# Ctrl-C in a terminal is for the whole group of processes.
+test_interrupted_command_is_reported() {
+	local status=0
+	begin
+	export SPOOLGUARD_RUNTIME_DIR=$T/run
+	CMD="echo one >>$T/a.log; echo >$T/begun; exec sleep 60" POLICY="$T/a.log:mode=group" \
+		setsid env --default-signal=INT "$MAIN_JOB" >"$T/out" 2>"$T/err" &
+	wait_for 20 test -e "$T/begun"
+	kill -INT -- -$!
+	wait $! || status=$?
+	eq $status 130 "status of the interrupted command"
+	grep -q "^$T/a.log  *group  *1 " "$T/out" || fail "no report: $(cat "$T/out" "$T/err")"
+	nothing_left
+}
 test_missing_command_is_told() {
 	local status=0
 	begin
