@@ -234,7 +234,9 @@ static void choose_programs(struct attempt *a)
 	struct bpf_program *p;
 
 	a->hooks = 0;
-	bpf_object__for_each_program(p, a->object) bpf_program__set_autoload(p, false);
+	for (p = bpf_object__next_program(a->object, NULL); p;
+	     p = bpf_object__next_program(a->object, p))
+		bpf_program__set_autoload(p, false);
 	if (a->tier == SG_TIER_FENTRY || a->tier == SG_TIER_KPROBE)
 		choose_functions(a);
 	else
@@ -268,8 +270,8 @@ static int attach_all(struct attempt *a)
 {
 	struct bpf_program *p;
 
-	bpf_object__for_each_program(p, a->object)
-	{
+	for (p = bpf_object__next_program(a->object, NULL); p;
+	     p = bpf_object__next_program(a->object, p)) {
 		struct sg_observe *o = a->o;
 		const char *name = bpf_program__name(p);
 		struct bpf_link *link;
