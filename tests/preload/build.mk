@@ -1,29 +1,34 @@
 # Tests of the preload library: helper programs for the shell tests, which run them under it, and CUnit
 # programs with the wrappers linked in (test_*.c), which sanitizers can watch.
-PRELOAD_HELPERS := $(addprefix $(O)/tests/preload/,calls family quiet small speed early early.so \
-	nosync.so verdict drains small-musl small-static)
-TEST_HELPERS += $(PRELOAD_HELPERS)
+#
+# Static pattern rules throughout: of two implicit ones make takes the one whose prerequisites are there
+# already, which is another one in a fresh clone.
+PRELOAD_T := $(O)/tests/preload
+PRELOAD_STRANGERS := $(addprefix $(PRELOAD_T)/,calls family quiet small speed)
+PRELOAD_LINKED    := $(addprefix $(PRELOAD_T)/,verdict drains)
+PRELOAD_LIBS      := $(addprefix $(PRELOAD_T)/,early.so nosync.so)
+TEST_HELPERS += $(PRELOAD_STRANGERS) $(PRELOAD_LINKED) $(PRELOAD_LIBS) \
+	$(addprefix $(PRELOAD_T)/,early small-musl small-static)
 
 PRELOAD_UNIT_SRC := $(wildcard tests/preload/test_*.c)
 UNIT_BIN += $(PRELOAD_UNIT_SRC:%.c=$(O)/%)
+PRELOAD_STATIC := $(PRELOAD_SRC:%.c=$(O)/%.o) $(O)/libguard.a
 
-$(O)/tests/preload/test_%: $(O)/tests/preload/test_%.o $(PRELOAD_SRC:%.c=$(O)/%.o) $(O)/libguard.a
+$(PRELOAD_UNIT_SRC:%.c=$(O)/%): %: %.o $(PRELOAD_STATIC)
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ -lcunit -lpthread
+$(PRELOAD_LINKED): %: %.o $(PRELOAD_STATIC)
+	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ -lpthread
 
 # A program of the tests is built as a stranger's would be: without anything of ours.
-$(O)/tests/preload/%: tests/preload/%.c
+STRANGER := $(CC) -std=gnu11 $(WARN) -Wno-missing-prototypes -D_GNU_SOURCE -O1 -g
+$(PRELOAD_STRANGERS): $(O)/%: %.c
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) -std=gnu11 $(WARN) -Wno-missing-prototypes -D_GNU_SOURCE -O1 -g -MMD -MP -MF $@.d -MT $@ -o $@ $< -lpthread
-$(O)/tests/preload/%.so: tests/preload/%.c
+	$(call say,CC,$<)$(STRANGER) -MMD -MP -MF $@.d -MT $@ -o $@ $< -lpthread
+$(PRELOAD_LIBS): $(O)/%.so: %.c
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) -std=gnu11 $(WARN) -Wno-missing-prototypes -D_GNU_SOURCE -O1 -g -shared -fPIC -o $@ $<
-$(O)/tests/preload/verdict $(O)/tests/preload/drains: $(O)/tests/preload/%: $(O)/tests/preload/%.o $(PRELOAD_SRC:%.c=$(O)/%.o) $(O)/libguard.a
-	$(call say,LD,$@)$(CC) $(CFLAGS) $(SANFLAGS) -o $@ $^ -lpthread
-$(O)/tests/preload/early: tests/preload/early.c $(O)/tests/preload/early.so
-	$(call say,LD,$@)$(CC) -std=gnu11 $(WARN) -Wno-missing-prototypes -D_GNU_SOURCE -O1 -g -DMAIN -o $@ $^ -Wl,-rpath,'$$ORIGIN'
-$(O)/tests/preload/small-musl: tests/preload/small.c
+	$(call say,LD,$@)$(STRANGER) -shared -fPIC -Wl,-soname,$(@F) -o $@ $<
+$(PRELOAD_T)/early: tests/preload/early.c $(PRELOAD_T)/early.so
+	$(call say,LD,$@)$(STRANGER) -DMAIN -o $@ $^ -Wl,-rpath,'$$ORIGIN'
+$(PRELOAD_T)/small-musl $(PRELOAD_T)/small-static: tests/preload/small.c
 	@mkdir -p $(@D)
-	$(call say,MUSL,$@)musl-gcc -std=gnu11 -D_GNU_SOURCE -O1 -o $@ $<
-$(O)/tests/preload/small-static: tests/preload/small.c
-	@mkdir -p $(@D)
-	$(call say,MUSL,$@)musl-gcc -std=gnu11 -D_GNU_SOURCE -O1 -static -o $@ $<
+	$(call say,MUSL,$@)musl-gcc -std=gnu11 -D_GNU_SOURCE -O1 $(if $(findstring static,$@),-static) -o $@ $<

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -467,6 +469,8 @@ static void test_append_to_a_number_reused_behind_our_back_goes_to_its_own_file(
 	again = (int)syscall(SYS_openat, AT_FDCWD, in_scratch("b.log"),
 			     O_WRONLY | O_CREAT | O_APPEND, 0600);
 	CU_ASSERT_EQUAL_FATAL(again, first);
+	/* A descriptor is believed for 10 ms; then it is looked at again. */
+	usleep(11000);
 	CU_ASSERT_EQUAL(write(again, "yy", 2), 2);
 	CU_ASSERT_EQUAL(count_of(keep, SG_C_APPEND_BYTES), 1);
 	CU_ASSERT_EQUAL(count_of(again, SG_C_APPEND_BYTES), 2);
@@ -554,6 +558,62 @@ static void test_handler_that_syncs_inside_a_sync_does_not_hang(void)
 	close(signal_fd);
 }
 
+/* --- a handler that never comes back --- */
+
+static sigjmp_buf back;
+static _Atomic bool ended;
+
+static void on_jump(int sig)
+{
+	siglongjmp(back, 1);
+}
+
+static void *other_caller(void *arg)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	while (!atomic_load(&ended))
+		if (write(signal_fd, "line\n", 5) != 5 || fsync(signal_fd) != 0)
+			abort();
+	return NULL;
+}
+
+/* The jumps land anywhere in our calls. Afterwards nobody waits, and this thread is guarded still. */
+static void test_handler_that_jumps_out_of_a_call_harms_nobody(void)
+{
+	struct sigaction sa = { .sa_handler = on_jump, .sa_flags = SA_NODEFER };
+	struct itimerspec often = { { 0, 700000 }, { 0, 700000 } }, never = { 0 };
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN };
+	volatile int jumps = 0;
+	uint64_t calls;
+	pthread_t t;
+	timer_t timer;
+
+	signal_fd = open_log("jump.log");
+	sigaction(SIGRTMIN, &sa, NULL);
+	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+	CU_ASSERT_EQUAL_FATAL(timer_create(CLOCK_MONOTONIC, &ev, &timer), 0);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&t, NULL, other_caller, NULL), 0);
+	timer_settime(timer, 0, &often, NULL);
+	if (sigsetjmp(back, 1))
+		jumps++;
+	while (jumps < 400) {
+		(void)!write(signal_fd, "line\n", 5);
+		fsync(signal_fd);
+	}
+	timer_settime(timer, 0, &never, NULL);
+	timer_delete(timer);
+	calls = count_of(signal_fd, SG_C_CALLS);
+	CU_ASSERT_EQUAL(fsync(signal_fd), 0);
+	CU_ASSERT_TRUE(count_of(signal_fd, SG_C_CALLS) > calls);
+	atomic_store(&ended, true);
+	pthread_join(t, NULL);
+	close(signal_fd);
+}
+
 SG_TESTS("wrappers", TEST(test_the_guard_is_there),
 	 TEST(test_every_append_is_counted_once_and_keeps_errno),
 	 TEST(test_failed_append_is_no_append),
@@ -569,4 +629,5 @@ SG_TESTS("wrappers", TEST(test_the_guard_is_there),
 	 TEST(test_number_reused_behind_our_back_is_seen_at_the_sync),
 	 TEST(test_append_to_a_number_reused_behind_our_back_goes_to_its_own_file),
 	 TEST(test_threads_open_append_sync_close_at_once),
-	 TEST(test_handler_that_syncs_inside_a_sync_does_not_hang))
+	 TEST(test_handler_that_syncs_inside_a_sync_does_not_hang),
+	 TEST(test_handler_that_jumps_out_of_a_call_harms_nobody))

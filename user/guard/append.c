@@ -12,6 +12,10 @@
 /* How long to sleep before the broker is looked at again, while an append is held. */
 #define LOOK_AGAIN_NS 100000000ull
 
+/* How long a descriptor is believed to be what it was. A number can change hands behind our back; to ask
+ * the kernel at every write would cost more than all the rest here. */
+#define LOOK_NS 10000000ull
+
 /* Act on a cancellation while nothing is held. */
 static void may_cancel(void)
 {
@@ -20,7 +24,7 @@ static void may_cancel(void)
 	sg_enter();
 }
 
-/* Does this write land at the end? */
+/* Does this write land at the end? Without O_APPEND another description, or a seek, may have moved either. */
 static bool is_append(const struct sg_desc *d, int fd, int64_t at)
 {
 	uint32_t flags = atomic_load_explicit(&d->flags, memory_order_relaxed);
@@ -28,11 +32,8 @@ static bool is_append(const struct sg_desc *d, int fd, int64_t at)
 
 	if (flags & SG_D_APPEND)
 		return true;
-	if (at < 0) {
-		if (!(flags & SG_D_POSITION))
-			return true;
+	if (at < 0)
 		at = sg_sys_lseek(fd, 0, SEEK_CUR);
-	}
 	return fstat(fd, &st) != 0 || at >= st.st_size;
 }
 
@@ -104,6 +105,7 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 {
 	struct sg_desc *d;
 	struct sg_file *f;
+	uint64_t now_ns;
 
 	a->stats = NULL;
 	if (sg_guard_is_plain(fd) || !sg_guard_ready())
@@ -111,7 +113,10 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 	pthread_testcancel();
 	if (!sg_enter())
 		return 0;
+	now_ns = sg_now_ns();
 	d = sg_desc_of(fd);
+	if (d && now_ns - atomic_load_explicit(&d->looked_ns, memory_order_relaxed) > LOOK_NS)
+		d = sg_desc_look_again(fd, d, now_ns);
 	if (!d || atomic_load(&d->file) >= SG_FILES) {
 		sg_leave();
 		return 0;
@@ -147,6 +152,7 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 		atomic_store(&f->appended, 1);
 	a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes, sg_tid(), a->began_ns);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &a->cancel_state);
+	sg_hold(a);
 	return 0;
 }
 
@@ -172,6 +178,7 @@ int sg_guard_append_end(struct sg_append *a, int fd, int64_t result, int error)
 
 	if (!a->stats)
 		return 0;
+	sg_hold(NULL);
 	now_ns = sg_now_ns();
 	f = &sg_process.files[a->file];
 	/* A call whose size was not known before (vdprintf): as large as it turned out. */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "guard/clock.h"
 #include "guard/process.h"
 #include "guard/sys.h"
 
@@ -47,6 +48,7 @@ static struct sg_desc *desc_new(uint32_t file, uint32_t flags, uint64_t opened_a
 		atomic_store(&d->flags, flags);
 		atomic_store(&d->error, 0);
 		d->opened_at = opened_at;
+		atomic_store(&d->looked_ns, sg_now_ns());
 		atomic_store(&d->told_at, opened_at);
 		count_open(file, 1);
 		return d;
@@ -84,7 +86,7 @@ static struct sg_desc *set_desc(int fd, struct sg_desc *d)
 
 /* --- looking --- */
 
-static uint32_t flags_of(int fd, const struct stat *st)
+static uint32_t flags_of(int fd)
 {
 	int fl = sg_sys_fcntl(fd, F_GETFL, 0);
 	uint32_t flags = 0;
@@ -93,8 +95,6 @@ static uint32_t flags_of(int fd, const struct stat *st)
 		return 0;
 	if (fl & O_APPEND)
 		flags |= SG_D_APPEND;
-	else if (st->st_size != 0)
-		flags |= SG_D_POSITION;
 	if (fl & (O_SYNC | O_DSYNC))
 		flags |= SG_D_DURABLE;
 	return flags;
@@ -148,7 +148,7 @@ static struct sg_desc *look(int fd, uint64_t opened_at, bool enrol, struct stat 
 	if (is_file(st)) {
 		f = S_ISDIR(st->st_mode) && !enrol ? sg_file_find(&id) : file_for(fd, st, &id, enrol);
 		if (f || S_ISDIR(st->st_mode))
-			d = desc_new(f ? sg_file_index(f) : SG_NO_FILE, flags_of(fd, st), opened_at);
+			d = desc_new(f ? sg_file_index(f) : SG_NO_FILE, flags_of(fd), opened_at);
 	}
 	set_desc(fd, d);
 	errno = saved;
@@ -190,7 +190,19 @@ struct sg_desc *sg_desc_for_sync(int fd, struct stat *st)
 	f = file_for(fd, st, &id, true);
 	if (!f)
 		return NULL;
-	return set_desc(fd, desc_new(sg_file_index(f), flags_of(fd, st), opened_at));
+	return set_desc(fd, desc_new(sg_file_index(f), flags_of(fd), opened_at));
+}
+
+/* What fd is now, if the number was given to another file behind our back (raw calls, stdio). */
+struct sg_desc *sg_desc_look_again(int fd, struct sg_desc *d, uint64_t now_ns)
+{
+	uint32_t file = atomic_load(&d->file);
+	struct stat st;
+
+	atomic_store_explicit(&d->looked_ns, now_ns, memory_order_relaxed);
+	if (file >= SG_FILES || sg_identity_is(fd, &sg_process.files[file].id, &st))
+		return d;
+	return look(fd, 0, false, &st);
 }
 
 int sg_fd_of_file(const struct sg_file *f)
@@ -226,11 +238,14 @@ void sg_guard_opened(int fd, uint64_t begun, int flags)
 		/* Mostly read and never synced: known only if somebody else writes it here. */
 		struct sg_file_id id;
 		struct sg_file *f = NULL;
+		struct sg_desc *d = NULL;
 
-		if (sg_identity(fd, &st, &id) == 0 && is_file(&st))
+		if (sg_identity(fd, &st, &id) == 0 && is_file(&st)) {
 			f = sg_file_find(&id);
-		set_desc(fd, f ? desc_new(sg_file_index(f), SG_D_APPEND, begun) :
-			 S_ISDIR(st.st_mode) ? desc_new(SG_NO_FILE, 0, begun) : NULL);
+			if (f || S_ISDIR(st.st_mode))
+				d = desc_new(f ? sg_file_index(f) : SG_NO_FILE, SG_D_APPEND, begun);
+		}
+		set_desc(fd, d);
 	} else {
 		look(fd, begun, false, &st);
 	}
@@ -310,15 +325,15 @@ int sg_guard_closing_range(unsigned int first, unsigned int last)
 	return err;
 }
 
-void sg_guard_seeked(int fd)
+void sg_guard_reflagged(int fd)
 {
 	struct sg_desc *d;
 
 	if (sg_guard_is_plain(fd) || !sg_enter_tables())
 		return;
 	d = desc_at(atomic_load(&sg_guard_fd[fd]));
-	if (d && !(atomic_load(&d->flags) & SG_D_APPEND))
-		atomic_fetch_or(&d->flags, SG_D_POSITION);
+	if (d)
+		atomic_store(&d->flags, flags_of(fd));
 	sg_leave();
 }
 

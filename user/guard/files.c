@@ -20,8 +20,7 @@ struct sg_file *sg_file_find(const struct sg_file_id *id)
 	uint32_t i;
 
 	for (i = 0; i < SG_FILES; i++)
-		if (sg_process.files[i].id.ino == id->ino && live(&sg_process.files[i]) &&
-		    sg_file_id_equal(&sg_process.files[i].id, id))
+		if (live(&sg_process.files[i]) && sg_file_id_equal(&sg_process.files[i].id, id))
 			return &sg_process.files[i];
 	return NULL;
 }
@@ -31,8 +30,8 @@ struct sg_file *sg_file_find_ino(uint64_t dev, uint64_t ino)
 	uint32_t i;
 
 	for (i = 0; i < SG_FILES; i++)
-		if (sg_process.files[i].id.ino == ino && sg_process.files[i].id.dev == dev &&
-		    live(&sg_process.files[i]))
+		if (live(&sg_process.files[i]) && sg_process.files[i].id.ino == ino &&
+		    sg_process.files[i].id.dev == dev)
 			return &sg_process.files[i];
 	return NULL;
 }

@@ -2,6 +2,8 @@
 #include "guard/group.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include "guard/clock.h"
 #include "guard/futex.h"
@@ -43,8 +45,7 @@ static bool try_lead(struct sg_group *g)
 {
 	uint32_t nobody = 0;
 
-	return atomic_load_explicit(&g->lock, memory_order_relaxed) == 0 &&
-	       atomic_compare_exchange_strong(&g->lock, &nobody, 1);
+	return atomic_compare_exchange_strong(&g->lock, &nobody, 1);
 }
 
 static void note(struct sg_group *g, uint64_t now_ns, uint64_t sync_ns)
@@ -107,6 +108,16 @@ static void finish(struct sg_group *g, uint32_t number, int error)
 	wake_finished(g, number + 1, 1);
 }
 
+/* No signal while we lead: a handler that leaves by siglongjmp would leave everybody waiting. A kernel
+ * sync cannot be interrupted either, so a signal comes hardly later than without us. */
+static void no_signals(sigset_t *old)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
 static int lead(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns)
 {
 	uint32_t number = atomic_load(&g->begun) + 1;
@@ -155,6 +166,7 @@ static int bare(struct sg_group *g, sg_group_issue issue, void *arg)
 static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns, bool *led)
 {
 	uint32_t need = atomic_load(&g->begun) + 1, finished;
+	sigset_t old;
 	int error;
 
 	arrive(g, need);
@@ -169,16 +181,24 @@ static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t
 			arrive(g, need);
 			continue;
 		}
-		if (!try_lead(g)) {
+		if (atomic_load(&g->lock)) {
 			wait_finished(g, finished, need);
+			continue;
+		}
+		no_signals(&old);
+		if (!try_lead(g)) {
+			pthread_sigmask(SIG_SETMASK, &old, NULL);
 			continue;
 		}
 		if (!reached(atomic_load(&g->finished), need)) {
 			*led = true;
-			return lead(g, issue, arg, max_wait_ns);
+			error = lead(g, issue, arg, max_wait_ns);
+			pthread_sigmask(SIG_SETMASK, &old, NULL);
+			return error;
 		}
 		atomic_store(&g->lock, 0);
 		wake_finished(g, atomic_load(&g->begun) + 1, 1);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
 	}
 }
 

@@ -120,8 +120,8 @@ void sg_guard_resized_path(const char *path);
  * nothing. */
 int sg_guard_drain_all(void);
 
-/* The position of fd was moved: its next write may not be an append. */
-void sg_guard_seeked(int fd);
+/* fcntl changed the status flags of fd (O_APPEND may be gone). */
+void sg_guard_reflagged(int fd);
 /* fd was mapped shared and writable: its file is no append-only file; falls to group, visibly. */
 void sg_guard_mapped(int fd);
 

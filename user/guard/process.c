@@ -2,6 +2,8 @@
 #include "guard/process.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,6 +17,8 @@ struct sg_process sg_process = { .conn = -1 };
 
 /* Initial-exec TLS (see build.mk): a load, no allocation, safe in a signal handler. */
 static __thread int depth;
+static __thread uintptr_t frame; /* of the call under way */
+static __thread struct sg_append held; /* what it holds, should it never come back */
 static __thread uint32_t tid_cache, tid_pid;
 
 /* --- fork --- */
@@ -52,15 +56,49 @@ static bool alive(void)
 	return true;
 }
 
+/*
+ * A signal handler may leave our call by siglongjmp and never come back. A call made from further up the
+ * stack than the one "under way", or from the same level, tells: a handler runs further down, by the signal
+ * frame at least, or on a stack of its own. What the lost call had reserved counts as written, so the next
+ * sync covers it.
+ */
+#define SAME_LEVEL 512 /* bytes by which our own ways in differ; a signal frame takes 1000 and more */
+
+static bool abandoned(uintptr_t now)
+{
+	struct sg_append a = held;
+	stack_t on;
+
+	if (now + SAME_LEVEL < frame || sigaltstack(NULL, &on) != 0 || (on.ss_flags & SS_ONSTACK))
+		return false;
+	held.stats = NULL;
+	if (a.stats) {
+		sg_session_op_end(sg_process.session, a.op);
+		if (a.ledger)
+			sg_ledger_done(a.ledger, a.reserved, a.reserved);
+		pthread_setcancelstate(a.cancel_state, NULL);
+	}
+	return true;
+}
+
+void sg_hold(const struct sg_append *a)
+{
+	if (a)
+		held = *a;
+	else
+		held.stats = NULL;
+}
+
 bool sg_enter(void)
 {
 	if (!sg_guard_ready())
 		return false;
-	if (depth) {
+	if (depth && !abandoned((uintptr_t)__builtin_frame_address(0))) {
 		atomic_fetch_add_explicit(&sg_process.session->nested, 1, memory_order_relaxed);
 		return false;
 	}
 	depth = 1;
+	frame = (uintptr_t)__builtin_frame_address(0);
 	return alive();
 }
 

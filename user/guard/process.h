@@ -37,7 +37,6 @@
 enum sg_desc_flag {
 	SG_D_APPEND = 1,     /* O_APPEND: every write lands at the end */
 	SG_D_DURABLE = 2,    /* O_SYNC or O_DSYNC: a write is durable when it returns */
-	SG_D_POSITION = 4,   /* its position may be below the end: look before each write */
 };
 
 struct sg_desc {
@@ -45,6 +44,7 @@ struct sg_desc {
 	_Atomic uint32_t file; /* index, or SG_NO_FILE: a directory nobody has synced yet */
 	_Atomic uint32_t flags;
 	_Atomic uint32_t error; /* errno that this description alone has seen: it stays */
+	_Atomic uint64_t looked_ns; /* when it was last checked to be this file */
 	uint64_t opened_at;	/* of the failure clock, before the open; 0: not seen to be opened */
 	_Atomic uint64_t told_at; /* on_error=warn in a window: failures until then have been told of */
 };
@@ -101,6 +101,8 @@ extern struct sg_process sg_process;
  * then goes straight to the kernel. */
 bool sg_enter(void);
 void sg_leave(void);
+/* Remember what an append holds while it is in the kernel; NULL: no more. */
+void sg_hold(const struct sg_append *a);
 /* As enter; also false in a vfork child, which must not touch the tables. */
 bool sg_enter_tables(void);
 /* Give this process a session of its own, if it inherited one. Call inside enter. */
@@ -164,6 +166,8 @@ struct sg_desc *sg_desc_of(int fd);
 /* The same for a sync: checked against the kernel, enrolled if need be. st is filled when it returns a
  * description; NULL: not a file of any interest, or bad. */
 struct sg_desc *sg_desc_for_sync(int fd, struct stat *st);
+/* d, or what fd has become; remembers the time. */
+struct sg_desc *sg_desc_look_again(int fd, struct sg_desc *d, uint64_t now_ns);
 /* Some open descriptor of a file, checked; -1 if none is known. */
 int sg_fd_of_file(const struct sg_file *f);
 

@@ -53,6 +53,11 @@ static inline int sg_sys_fdatasync(int fd)
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
+static inline int sg_sys_sync_file_range(int fd, int64_t offset, int64_t n, unsigned int flags)
+{
+	return (int)syscall(SYS_sync_file_range, fd, offset, n, flags);
+}
+
 /* MAP_FAILED on failure. */
 static inline void *sg_sys_map(size_t size, int prot, int flags, int fd)
 {

@@ -183,20 +183,6 @@ static ssize_t append_end(struct append *a, int fd, ssize_t result)
 
 /* --- no longer append-only? --- */
 
-#define SEEK_MOVES(fd, at, whence) ((whence) != SEEK_CUR || (at) != 0)
-#define SEEK_FD(fd, at, whence)	   fd
-#define SG_LSEEK(ret, symbol, params, args, facts, ...)                                          \
-	WRAPPER(ret, symbol, params)                                                             \
-	{                                                                                        \
-		ret r = sg_next.symbol args;                                                     \
-		int saved = errno;                                                               \
-                                                                                                 \
-		if (r >= 0 && SEEK_MOVES facts && !sg_guard_is_plain(SEEK_FD facts) && active()) \
-			sg_guard_seeked(SEEK_FD facts);                                          \
-		errno = saved;                                                                   \
-		return r;                                                                        \
-	}
-
 static __attribute__((unused)) bool map_writes(int prot, int flags, int fd)
 {
 	return (prot & PROT_WRITE) && (flags & MAP_TYPE) != MAP_PRIVATE &&

@@ -450,7 +450,7 @@ static int fcntl_end(int fd, int cmd, int r)
 		return duped(fd, r);
 	/* O_APPEND may have gone: the next write may not be an append. */
 	if (cmd == F_SETFL && !sg_guard_is_plain(fd) && active())
-		sg_guard_seeked(fd);
+		sg_guard_reflagged(fd);
 	errno = saved;
 	return r;
 }
