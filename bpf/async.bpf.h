@@ -98,6 +98,7 @@ static __noinline int uring_resolve(struct sg_inflight *p, struct io_kiocb *req)
 	p->file = e.file;
 	p->flags = e.flags & ~SG_INFLIGHT_PENDING;
 	p->mark_bytes = 0; /* unknown when it began: it raises nothing */
+	p->mark_records = 0;
 	return 0;
 }
 

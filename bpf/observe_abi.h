@@ -109,11 +109,16 @@ struct sg_file_key {
 struct sg_file_rec {
 	__u64 first_ns;
 	__u64 last_ns;
-	__u64 written_bytes; /* by writes that were not durable when they returned */
-	__u64 durable_bytes; /* written_bytes as it was when the last successful sync began */
-	__u64 synced_ns;     /* when that sync began */
-	__u64 unknown_ns;    /* last dirtied by a route that does not say how many bytes */
-	__u64 failed_ns;     /* last failed sync, 0: none */
+	__u64 written_bytes;   /* by writes that were not durable when they returned */
+	__u64 durable_bytes;   /* written_bytes as it was when the last successful sync began */
+	__u64 written_records; /* the same in calls */
+	__u64 durable_records;
+	__u64 max_risk_bytes; /* greatest written less durable, taken after each write */
+	__u64 max_risk_records;
+	__u64 oldest_ns;  /* no write at risk is older than this; 0: none is at risk */
+	__u64 synced_ns;  /* when that sync began */
+	__u64 unknown_ns; /* last dirtied by a route that does not say how many bytes */
+	__u64 failed_ns;  /* last failed sync, 0: none */
 	__s32 failed_errno;
 	enum sg_route unknown_route;
 	__u32 first_tgid; /* first and last to write or sync it */
@@ -214,8 +219,9 @@ struct sg_inflight {
 	struct sg_file_key file;
 	__u64 start_ns;
 	__u64 mark_bytes; /* written_bytes when it began */
-	__u64 bytes;	  /* asked for */
-	__u64 frame;	  /* stack address of the hook: tells a nested call from a lost end */
+	__u64 mark_records;
+	__u64 bytes; /* asked for */
+	__u64 frame; /* stack address of the hook: tells a nested call from a lost end */
 	__u32 tgid;
 	__u32 tid;
 	enum sg_op op;

@@ -177,6 +177,8 @@ static __noinline bool op_file(struct sg_inflight *e, struct inode *inode, struc
 		return false;
 	if (e->op != SG_OP_WRITE && e->file.ino)
 		path_fill(&e->file, inode, file);
+	/* Records first: a write in between then counts as not synced in both. */
+	e->mark_records = *(volatile __u64 *)&rec->written_records;
 	e->mark_bytes = *(volatile __u64 *)&rec->written_bytes;
 	e->start_ns = bpf_ktime_get_ns();
 	/* A kernel worker does an aio fsync for whoever used the file last. */
@@ -268,6 +270,33 @@ static __always_inline bool loses_data(__s32 error)
 	       error < 512 /* ERESTARTSYS and its kin */;
 }
 
+/* A write that is not durable: more is at risk now, and maybe more than ever. */
+static __always_inline void risk_add(struct sg_file_rec *rec, __u64 start_ns, __u64 bytes)
+{
+	__u64 written_bytes = __sync_fetch_and_add(&rec->written_bytes, bytes) + bytes;
+	__u64 written_records = __sync_fetch_and_add(&rec->written_records, 1) + 1;
+	__u64 durable_bytes = *(volatile __u64 *)&rec->durable_bytes;
+	__u64 durable_records = *(volatile __u64 *)&rec->durable_records;
+
+	__sync_val_compare_and_swap(&rec->oldest_ns, 0, start_ns);
+	if (written_bytes > durable_bytes)
+		raise_to(&rec->max_risk_bytes, written_bytes - durable_bytes);
+	if (written_records > durable_records)
+		raise_to(&rec->max_risk_records, written_records - durable_records);
+}
+
+/* A sync of the whole file succeeded: what was written before it began is durable. */
+static __always_inline void risk_drop(struct sg_file_rec *rec, const struct sg_inflight *e)
+{
+	raise_to(&rec->durable_bytes, e->mark_bytes);
+	raise_to(&rec->durable_records, e->mark_records);
+	raise_to(&rec->synced_ns, e->start_ns);
+	/* What is left was written since; that it all began before a later sync is not known of it. */
+	rec->oldest_ns = *(volatile __u64 *)&rec->written_records > rec->durable_records
+				 ? rec->synced_ns
+				 : 0;
+}
+
 static __always_inline void at_risk_after_write(const struct sg_inflight *e, long ret)
 {
 	struct sg_file_rec *rec = bpf_map_lookup_elem(&files, &e->file);
@@ -280,7 +309,7 @@ static __always_inline void at_risk_after_write(const struct sg_inflight *e, lon
 	else if (ret > 0 && !durable) {
 		/* io_uring and aio dirty pages in places that we cannot tie to the request. */
 		if (e->route == SG_ROUTE_SYSCALL)
-			add(&rec->written_bytes, ret);
+			risk_add(rec, e->start_ns, ret);
 		else
 			file_unknown(rec, e->route);
 	}
@@ -298,8 +327,7 @@ static __always_inline void at_risk_after_sync(const struct sg_inflight *e, __s3
 	}
 	if (error || !(e->flags & SG_INFLIGHT_FULL))
 		return;
-	raise_to(&rec->durable_bytes, e->mark_bytes);
-	raise_to(&rec->synced_ns, e->start_ns);
+	risk_drop(rec, e);
 }
 
 /* A sync nested in a write decides whether that write was durable when it returned. */

@@ -55,14 +55,15 @@ static int print_file(const struct sg_observe_file *f, void *arg)
 	char risk[32];
 
 	snprintf(risk, sizeof(risk), "%llu", (unsigned long long)f->at_risk_bytes);
-	printf("file dev=%u:%u ino=%llu gen=%u other=%d mode=%o at_risk=%s unknown_route=%s "
+	printf("file dev=%u:%u ino=%llu gen=%u other=%d mode=%o at_risk=%s records=%llu "
+	       "max_risk=%llu/%llu unknown_route=%s "
 	       "failed=%d "
 	       "first=%u:%s last=%u:%s path_state=%s path=%s\n",
 	       major(f->dev), minor(f->dev), f->key.ino, f->key.gen, f->is_other, f->rec.mode,
-	       f->at_risk_known ? risk : "unknown",
-	       f->rec.unknown_ns ? sg_route_name(f->rec.unknown_route) : "-", f->rec.failed_errno,
-	       f->rec.first_tgid, f->rec.first_comm, f->rec.last_tgid, f->rec.last_comm,
-	       states[f->path_state], f->path);
+	       f->at_risk_known ? risk : "unknown", f->at_risk_records, f->rec.max_risk_records,
+	       f->rec.max_risk_bytes, f->rec.unknown_ns ? sg_route_name(f->rec.unknown_route) : "-",
+	       f->rec.failed_errno, f->rec.first_tgid, f->rec.first_comm, f->rec.last_tgid,
+	       f->rec.last_comm, states[f->path_state], f->path);
 	sg_observe_each_stat(o, &f->key, print_stat, (void *)f->path);
 	sg_observe_each_sync(o, &f->key, print_sync, (void *)f->path);
 	return sg_observe_each_error(o, &f->key, print_error, (void *)f->path);

@@ -139,8 +139,10 @@ struct sg_observe_file {
 	enum sg_path_state path_state;
 	char path[SG_OBSERVE_PATH_MAX];
 	struct sg_file_rec rec;
-	bool at_risk_known;	  /* false: at_risk_bytes is only a lower bound; show "unknown" */
-	__u64 at_risk_bytes;	  /* written since the last successful sync began */
+	bool at_risk_known;    /* false: at_risk_bytes is only a lower bound; show "unknown" */
+	__u64 at_risk_bytes;   /* written since the last successful sync began */
+	__u64 at_risk_records; /* the same in write calls; the greatest ever are in rec.max_risk_* */
+	__u64 at_risk_age_ns;  /* no write at risk is older than this; 0: none */
 	__u64 oldest_inflight_ns; /* age of its oldest call in flight, 0: none */
 	enum sg_op oldest_inflight_op;
 };

@@ -208,6 +208,10 @@ static void fill_file(struct sg_observe *o, const struct sg_mounts *mounts,
 		bpf_map_delete_elem(o->fd[SG_MAP_PATHS], key);
 	if (rec->written_bytes > rec->durable_bytes)
 		file->at_risk_bytes = rec->written_bytes - rec->durable_bytes;
+	if (rec->written_records > rec->durable_records)
+		file->at_risk_records = rec->written_records - rec->durable_records;
+	if (file->at_risk_records)
+		file->at_risk_age_ns = now_ns() - (rec->oldest_ns ? rec->oldest_ns : rec->synced_ns);
 	/* A sync that succeeds after a failed one proves nothing for what the failed one lost. */
 	file->at_risk_known = !file->is_other && !rec->failed_ns &&
 			      (!rec->unknown_ns || rec->unknown_ns < rec->synced_ns);
