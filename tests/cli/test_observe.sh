@@ -22,10 +22,10 @@ for i in range(int(sys.argv[1])):
 }
 test_observer_alone() {
 	need_observer
-	"$SG" -j observe --duration 3s --path "$T/*" >out 2>err & pid=$!
-	for i in 1 2 3 4 5 6 7 8; do sleep 0.3; writer 5 "$T/f"; done
-	wait $pid
-	json '(.files | length) == 1 and .files[0].shim == null and .files[0].kernel.syncs >= 5
+	"$SG" -j observe --path "$T/f" >out 2>err & pid=$!
+	wait_for 20 grep -q Observing err; writer 5 "$T/f"
+	kill -INT $pid; wait $pid
+	json '(.files | length) == 1 and .files[0].shim == null and .files[0].kernel.syncs == 5
 		and .files[0].unseen == .files[0].kernel.syncs
 		and .files[0].kernel.syncs_by_route.syscall == .files[0].kernel.syncs' out
 }
@@ -38,7 +38,7 @@ test_interval_gives_one_document_per_line() {
 test_ctrl_c_ends_it_with_the_table() {
 	need_observer
 	"$SG" observe --path "$T/*" >out 2>err & pid=$!
-	sleep 1.5; writer 3 "$T/f"; kill -INT $pid; wait $pid
+	wait_for 20 grep -q Observing err; writer 3 "$T/f"; kill -INT $pid; wait $pid
 	grep -q "$T/f" out || fail "$(cat out err)"
 }
 test_only_the_processes_asked_for() {
@@ -49,8 +49,8 @@ fd = os.open("mine", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 while not os.path.exists("stop"):
     os.write(fd, b"x"); os.fsync(fd); time.sleep(0.02)
 ' & pid=$!
-	"$SG" -j observe --duration 2s --pid $pid --path "$T/*" >out 2>err & o=$!
-	sleep 1.2; writer 3 "$T/other"
+	"$SG" -j observe --pid $pid --path "$T/[mo]*" >out 2>err & o=$!
+	wait_for 20 grep -q Observing err; writer 3 "$T/other"; sleep 0.2; kill -INT $o
 	wait $o; touch stop; wait $pid
 	json "[.files[].path] == [\"$T/mine\"]" out
 }

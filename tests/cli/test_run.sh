@@ -154,7 +154,7 @@ test_a_setuid_program_is_told_of() {
 }
 test_the_report_comes_when_all_have_ended() {
 	run --report=rep --policy "$T/*.log:mode=group" -- sh -c '
-		(sleep 0.7; echo late >>late.log; sync late.log) & echo early >>early.log; sync early.log'
+		(sleep 0.7; echo late >>late.log; sync late.log; :) & echo early >>early.log; sync early.log'
 	[ ! -e rep ] || fail "reported before the child had ended"
 	wait_for 10 test -e rep
 	grep -q early.log rep; grep -q late.log rep

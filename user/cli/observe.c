@@ -163,9 +163,9 @@ static int do_observe(const struct cli_args *a)
 		rc = explain(err, why);
 		goto out;
 	}
-	if (!cli.json && isatty(STDERR_FILENO))
-		fprintf(stderr, "Observing%s; Ctrl-C ends it and shows what was seen.\n",
-			f.n_pids ? " these processes" : "");
+	/* Also for scripts: from here on nothing is missed. */
+	fprintf(stderr, "Observing%s; Ctrl-C ends it and shows what was seen.\n",
+		f.n_pids ? " these processes" : "");
 	rc = watch(a, o, duration_ns, interval_ns);
 	kernel_stop(o, false);
 out:
