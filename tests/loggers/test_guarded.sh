@@ -241,7 +241,26 @@ test_killed_rsyslogd_leaves_nothing_at_risk() {
 	[ "$(report "$LOGGER_FILE" .broker.issued)" -ge 1 ] || fail "the broker synced nothing"
 }
 
-# The same with somebody else under the same broker, who keeps it alive to be asked.
+# Without its broker a window has nobody who syncs it: the program does so itself again.
+test_killed_broker_leaves_nothing_at_risk() {
+	local broker
+	begin_guard "$(policy_for window)"
+	logger_start rsyslogd "$T/l" 'queue.dequeueBatchSize="1"'
+	logger_send 100 500
+	logger_wait 100
+	broker=$(broker_of "$LOGGER_PID")
+	kill -KILL "$broker"
+	logger_send 100 500 orphan
+	logger_wait 200
+	logger_stop
+	logger_intact 100
+	logger_intact 100 orphan
+	[ -n "$OBSERVED" ] || return 0
+	eq "$(now .at_risk.bytes)" 0 "bytes at risk, as the observer sees it"
+	[ "$(now .kernel.syncs)" -ge 20 ] || fail "only $(now .kernel.syncs) syncs of the file"
+}
+
+# A program killed while somebody else is under the same broker, who keeps it alive to be asked.
 test_flush_after_death_is_an_event() {
 	local writer broker
 	mkdir "$T/l"
