@@ -27,6 +27,7 @@ for_nobody() {
 	install -m 755 "$PRELOAD" "$T/bin/libspoolguard-preload.so"
 	NOBODY=(setpriv --reuid 65534 --regid 65534 --clear-groups env -u SPOOLGUARD_PRELOAD -u XDG_RUNTIME_DIR)
 }
+need_python() { command -v python3 >/dev/null || skip "needs python3"; }
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 # brokers_gone DIR: no broker is left in it.
 brokers_gone() { ! compgen -G "$1/broker.*.sock" >/dev/null; }

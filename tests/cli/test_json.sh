@@ -19,6 +19,7 @@ help
 END
 }
 guarded() { # a program under guard that stays until `stop` is there
+	need_python
 	"$SG" run --no-observe --socket-dir "$T/s" --policy "$T/*.log:mode=${1:-group}" -- python3 -c '
 import os, sys, time
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

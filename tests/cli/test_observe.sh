@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 need_observer() { # pinned on a BPF file system of the test's own
-	need_root
+	need_root; need_python
 	mkdir bpf; mount -t bpf bpf bpf 2>mnt || skip "no BPF file system: $(cat mnt)"
 	trap 'umount -l "$T/bpf"' EXIT
 	export SPOOLGUARD_PIN_DIR=$T/bpf/pins

@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 slow_sync() { # a guarded program that syncs much data past a threshold of 1 ms, then waits for `stop`
+	need_python
 	"$SG" run --no-observe --socket-dir "$T/s" --policy "$T/*.log:mode=group,stall=1ms" -- python3 -c '
 import os, sys, time
 fd = os.open("a.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -29,9 +30,9 @@ test_watch_prints_stalls_as_they_come() {
 	timeout -s INT 1 "$SG" stall watch --socket-dir s >out 2>err || :
 	grep -q "stall begun.*a.log fdatasync" out || fail "$(cat out err)"
 	grep -q "stall cleared" out
-	rc=0; "$SG" -j stall watch --socket-dir s >out 2>err & pid=$!
-	wait_for 5 test -s out; kill -INT $pid; wait $pid || rc=$?
-	eq $rc 0 "ended by Ctrl-C"; eq "$(jq -c .schema out | sort -u)" 1
+	rc=0; "$SG" -j stall watch --socket-dir s >lines 2>err & pid=$!
+	wait_for 5 test -s lines; kill -INT $pid; wait $pid || rc=$?
+	eq $rc 0 "ended by Ctrl-C"; eq "$(jq -c .schema lines | sort -u)" 1
 	touch stop; wait
 }
 test_watch_does_not_burn() {

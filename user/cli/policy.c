@@ -133,11 +133,13 @@ static int do_check(const struct cli_args *a)
 		check_file(c, text, len, source);
 		free(text);
 	}
+	err = CLI_OK;
 	if (cli.json)
 		err = check_json(c, source);
 	else
 		check_print(c, source);
-	err = c->n_errors ? CLI_FOUND : cli_flush();
+	if (!err && c->n_errors)
+		err = CLI_FOUND;
 out:
 	free(c->policy);
 	free(c);

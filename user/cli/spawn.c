@@ -214,7 +214,8 @@ static void broker_life(const struct spawn *s, const char *dir, pid_t until, int
 		kernel_free(kernel);
 	if (b)
 		sg_broker_close(b);
-	kernel_stop(observer, others_left(dir));
+	if (observer)
+		kernel_stop(observer, others_left(dir));
 }
 
 /* In ps it must not look like the program that it serves: somebody would kill it by that name. */
