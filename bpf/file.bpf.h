@@ -72,6 +72,14 @@ static __always_inline bool type_wanted(const struct sg_config *c, __u32 mode)
 	return type == S_IFREG_ || type == S_IFDIR_ || (c->flags & SG_CONFIG_ALL_TYPES);
 }
 
+/* The type alone, for most writes are to pipes and sockets. An overlay's file has that of the one below. */
+static __always_inline bool file_type_wanted(struct file *file)
+{
+	const struct sg_config *c = config_get();
+
+	return c && type_wanted(c, BPF_CORE_READ(file, f_inode, i_mode));
+}
+
 /* Is the current task one to look at? Kernel threads act for others: the file decides then. */
 static __noinline bool task_wanted(void)
 {
@@ -263,8 +271,12 @@ static __noinline struct sg_file_rec *file_get(struct sg_file_key *key, struct i
 
 static __always_inline void file_touch(struct sg_file_rec *rec, __u64 now)
 {
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
 	rec->last_ns = now;
-	rec->last_tgid = bpf_get_current_pid_tgid() >> 32;
+	if (rec->last_tgid == tgid)
+		return;
+	rec->last_tgid = tgid;
 	bpf_get_current_comm(rec->last_comm, sizeof(rec->last_comm));
 }
 
@@ -274,20 +286,33 @@ static __always_inline void file_unknown(struct sg_file_rec *rec, __u32 route)
 	raise_to(&rec->unknown_ns, bpf_ktime_get_ns());
 }
 
-/* --- descriptors --- */
+/* --- the current task: a typed pointer, which may be followed without a helper's cost --- */
+
+static __always_inline struct task_struct *current_task(void)
+{
+	return (void *)bpf_get_current_task_btf();
+}
+
+static __always_inline struct pt_regs *current_regs(void)
+{
+	return (void *)bpf_task_pt_regs((void *)current_task());
+}
 
 static __always_inline struct file *fd_file(int fd)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct fdtable *fdt = current_task()->files->fdt;
 	struct file *file = NULL;
 
-	if (fd < 0 || (__u32)fd >= BPF_CORE_READ(fdt, max_fds))
+	if (fd < 0 || (__u32)fd >= fdt->max_fds)
 		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(fdt, fd) + fd);
-	if (!file || (BPF_CORE_READ(file, f_mode) & FMODE_PATH_))
-		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), fdt->fd + fd);
 	return file;
+}
+
+/* A path only: no call does anything with it. */
+static __always_inline bool is_path_only(struct file *file)
+{
+	return BPF_CORE_READ(file, f_mode) & FMODE_PATH_;
 }
 
 #endif

@@ -43,14 +43,9 @@ static __always_inline bool is_sync(enum sg_op op)
 #define PF_KTHREAD_   0x200000
 #define TS_COMPAT_    2
 
-static __always_inline struct task_struct *current_task(void)
-{
-	return (void *)bpf_get_current_task();
-}
-
 static __always_inline bool is_kernel_thread(void)
 {
-	return BPF_CORE_READ(current_task(), flags) & PF_KTHREAD_;
+	return current_task()->flags & PF_KTHREAD_;
 }
 
 /* A 32-bit program: its system calls have other numbers. */
@@ -58,7 +53,7 @@ static __always_inline bool task_is_compat(struct task_struct *task)
 {
 	if (!bpf_core_field_exists(task->thread_info.status))
 		return false;
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT_;
+	return task->thread_info.status & TS_COMPAT_;
 }
 
 /* Opcode of the request that an io_uring worker is at, -1 when unknown. */
@@ -97,12 +92,9 @@ static __always_inline bool uring_writes(int opcode)
 /* Number of the system call that a user task is in, -1: none, or one of a 32-bit program. */
 static __always_inline long current_syscall(void)
 {
-	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	struct pt_regs *regs = (void *)bpf_task_pt_regs((void *)task);
-
-	if (task_is_compat(task))
+	if (task_is_compat(current_task()))
 		return -1;
-	return (int)BPF_CORE_READ(regs, orig_ax);
+	return (int)current_regs()->orig_ax;
 }
 
 static __always_inline void classify_kernel_thread(struct sg_inflight *e, struct task_struct *task,

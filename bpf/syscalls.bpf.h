@@ -18,7 +18,7 @@ static __noinline int sys_begin(int fd, enum sg_op op, __u64 bytes, bool dsync)
 	struct file *file = fd_file(fd);
 	struct inode *inode;
 
-	if (!file)
+	if (!file || !file_type_wanted(file) || is_path_only(file))
 		return 0;
 	inode = file_inode(file);
 	if (!wanted(inode))
@@ -32,28 +32,28 @@ static __noinline int sys_begin(int fd, enum sg_op op, __u64 bytes, bool dsync)
 }
 
 /* One call of sys_begin for all: the verifier follows each call anew. */
-static __always_inline int on_sys_enter(struct pt_regs *regs, long nr)
+static __always_inline int on_sys_enter(long nr)
 {
+	struct pt_regs *regs;
 	enum sg_op op = SG_OP_WRITE;
-	int fd = PT_REGS_PARM1_CORE_SYSCALL(regs);
-	__u64 bytes = 0;
-	bool dsync = false;
+	bool third = false, sized = false, dsync = false;
+	int fd;
 
+	/* By the number alone first: this runs for every system call of every process. */
 	switch (nr) {
 	case __NR_write:
 	case __NR_pwrite64:
-		bytes = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		sized = true;
 		break;
 	case __NR_writev:
 	case __NR_pwritev:
-	case __NR_sendfile:
-		break;
 	case __NR_pwritev2:
-		dsync = rwf_is_dsync(BPF_CORE_READ(regs, r9));
+	case __NR_sendfile:
+	case __NR_io_submit:
 		break;
 	case __NR_splice:
 	case __NR_copy_file_range:
-		fd = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		third = true;
 		break;
 	case __NR_fsync:
 		op = SG_OP_FSYNC;
@@ -63,29 +63,37 @@ static __always_inline int on_sys_enter(struct pt_regs *regs, long nr)
 		break;
 	case __NR_sync_file_range:
 		op = SG_OP_SYNC_FILE_RANGE;
-		bytes = PT_REGS_PARM3_CORE_SYSCALL(regs);
+		sized = true;
 		break;
-	case __NR_io_submit:
-		return on_io_submit(PT_REGS_PARM2_CORE_SYSCALL(regs),
-				    PT_REGS_PARM3_CORE_SYSCALL(regs));
 	default:
 		return 0;
 	}
-	return sys_begin(fd, op, bytes, dsync);
+	if (task_is_compat(current_task()))
+		return 0;
+	regs = current_regs();
+	if (nr == __NR_io_submit)
+		return on_io_submit(regs->si, regs->dx);
+	if (nr == __NR_pwritev2)
+		dsync = rwf_is_dsync(regs->r9);
+	fd = third ? regs->dx : regs->di;
+	return sys_begin(fd, op, sized ? regs->dx : 0, dsync);
 }
 
 static __noinline int sys_write_end(long ret)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 
+	if (!inflight_get(id, SG_CLASS_WRITE))
+		return 0; /* most of them: to a pipe or a socket */
 	op_end(id, SG_CLASS_SYNC, SG_ORIGIN_FS_ENTER, ret < 0 ? ret : 0);
 	op_end(id, SG_CLASS_WRITE, SG_ORIGIN_SYSCALL, ret);
 	return 0;
 }
 
-static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
+/* A 32-bit program has nothing in flight here: its other numbers find no entry. */
+static __always_inline int on_sys_exit(int nr, long ret)
 {
-	switch ((int)BPF_CORE_READ(regs, orig_ax)) {
+	switch (nr) {
 	case __NR_write:
 	case __NR_pwrite64:
 	case __NR_writev:
@@ -107,20 +115,8 @@ static __always_inline int on_sys_exit(struct pt_regs *regs, long ret)
 	return 0;
 }
 
-SG_EVENT(
-	sys_enter,
-	{
-		if (!task_is_compat(current_task()))
-			on_sys_enter(regs, nr);
-	},
-	struct pt_regs *regs, long nr);
-SG_EVENT(
-	sys_exit,
-	{
-		if (!task_is_compat(current_task()))
-			on_sys_exit(regs, ret);
-	},
-	struct pt_regs *regs, long ret);
+SG_EVENT(sys_enter, on_sys_enter(nr), void *unused, long nr);
+SG_EVENT(sys_exit, on_sys_exit(current_regs()->orig_ax, ret), void *unused, long ret);
 
 /* --- file systems --- */
 

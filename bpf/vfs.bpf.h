@@ -64,7 +64,7 @@ static __noinline int call_sync_begin(__u64 frame, int fd, enum sg_op op)
 	struct file *file = fd_file(fd);
 	struct inode *inode;
 
-	if (!file)
+	if (!file || is_path_only(file))
 		return 0;
 	inode = file_inode(file);
 	if (!wanted(inode))
@@ -78,8 +78,11 @@ static __noinline int vfs_write_begin(__u64 frame, struct file *file, __u64 byte
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct sg_inflight e = { .origin = SG_ORIGIN_VFS, .frame = frame, .bytes = bytes };
-	struct inode *inode = file_inode(file);
+	struct inode *inode;
 
+	if (!file_type_wanted(file))
+		return 0;
+	inode = file_inode(file);
 	if (!wanted(inode) || is_nested(inflight_get(id, SG_CLASS_WRITE), frame))
 		return 0;
 	if (dsync || file_is_dsync(file, inode))
