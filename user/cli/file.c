@@ -189,11 +189,13 @@ static json_t *kernel_json(const struct join_row *r, bool buckets)
 	for (i = 0; i < KERNEL_ROUTES; i++)
 		json_object_set_new(routes, kernel_route_name(i), count(k->sync_route[i]));
 	return json_pack(
-		"{so so so so so so}", "syncs", count(k->syncs), "sync_errors",
+		"{so so so so so so s{so so}}", "syncs", count(k->syncs), "sync_errors",
 		count(k->sync_errors), "syncs_by_route", routes, "operations", ops, "last_writer",
 		k->comm ? json_pack("{so so}", "pid", count(k->pid), "comm", cli_json_str(k->comm))
 			: json_null(),
-		"writeback_errors", writeback_json(k));
+		"writeback_errors", writeback_json(k), "most_at_risk", "records",
+		cli_json_known(!k->at_risk_unknown, k->peak_records), "bytes",
+		cli_json_known(!k->at_risk_unknown, k->peak_bytes));
 }
 
 static json_t *at_risk_json(const struct join_row *r)
@@ -631,7 +633,7 @@ static int show(const struct gathered *g, const struct file_wanted *w)
 	for (i = 0; w->word && i < g->join.n; i++)
 		if (file_wanted_is(w, &g->join.rows[i]))
 			detail(&g->join.rows[i]);
-	gather_note(g, stderr);
+	gather_note(g, stderr, false);
 	return CLI_OK;
 }
 

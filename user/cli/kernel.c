@@ -137,6 +137,8 @@ static int take_file(const struct sg_observe_file *f, void *arg)
 		.sync = &d->sync,
 		.at_risk_unknown = !f->at_risk_known,
 		.at_risk_bytes = f->at_risk_bytes,
+		.peak_records = f->rec.max_risk_records,
+		.peak_bytes = f->rec.max_risk_bytes,
 		.last_errno = f->rec.failed_errno,
 		.last_error_ns = f->rec.failed_ns,
 	};

@@ -57,6 +57,7 @@ struct kernel_file {
 	uint64_t syncs, sync_errors;	    /* their sum */
 	bool at_risk_unknown; /* written by a route that does not tell how much: never to be shown as 0 */
 	uint64_t at_risk_bytes;
+	uint64_t peak_records, peak_bytes;	  /* most at risk ever, in write calls and bytes */
 	uint64_t oldest_write_ns, oldest_sync_ns; /* age of what is in flight, 0: nothing */
 	int last_errno;
 	uint64_t last_error_ns;
