@@ -56,9 +56,11 @@ books_balance() {
 			or $observed == 1 and (.unseen != 0 or .kernel == null and $s.issued + (.broker.issued // 0) > 0
 				or .kernel != null and .kernel.syncs != $s.issued + (.broker.issued // 0))
 			or .at_risk.peak_records != null and .mode == "window" and (.at_risk.peak_records > .at_risk.max_records
-				or .at_risk.peak_bytes > .at_risk.max_bytes)
+				or .at_risk.peak_bytes > .at_risk.max_bytes
+				or .kernel.most_at_risk.records > .at_risk.max_records
+				or .kernel.most_at_risk.bytes > .at_risk.max_bytes)
 			or .mode == "window" and .at_risk.records != 0)
-		| {path, mode, unseen, s: $s, broker, kernel: .kernel.syncs, at_risk}' "$T/report")
+		| {path, mode, unseen, s: $s, broker, kernel: .kernel.syncs, most: .kernel.most_at_risk, at_risk}' "$T/report")
 	[ -z "$wrong" ] || fail "the books do not balance: $wrong"
 }
 

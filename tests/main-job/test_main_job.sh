@@ -49,6 +49,7 @@ test_main_job_as_root() {
 	rows_are_there
 	grep -q '^Observer: tier' "$T/out" || skip "no observer here: $(grep Observer: "$T/out")"
 	eq "$(row burst bare | cut -d' ' -f5,6)" "1.00 1.00" "kernel syncs of file and directory per line, bare"
+	eq "$(row burst bare | sed 's/.* % *//' | cut -d' ' -f1)" 1 "records at risk, bare"
 	for f in burst-bare/out.log burst-group/out.log paced-window/out.log; do grep -q "^$f  *- " "$T/out"; done
 	nothing_left
 }
