@@ -89,9 +89,9 @@ static void probe_running(struct features *f)
 	}
 	snprintf(buf, sizeof(buf), "tier %s, pid %u", k->tier, k->owner_pid);
 	tell(f, "observer running", YES, buf);
-	for (sentence = strtok_r(k->blind, ";", &rest); sentence;
-	     sentence = strtok_r(NULL, ";", &rest))
-		tell(f, "what it sees", PART, sentence + strspn(sentence, " "));
+	for (sentence = strtok_r(k->blind, "\n", &rest); sentence;
+	     sentence = strtok_r(NULL, "\n", &rest))
+		tell(f, "what it sees", PART, sentence);
 	kernel_free(k);
 }
 

@@ -633,7 +633,7 @@ static int show(const struct gathered *g, const struct file_wanted *w)
 	for (i = 0; w->word && i < g->join.n; i++)
 		if (file_wanted_is(w, &g->join.rows[i]))
 			detail(&g->join.rows[i]);
-	gather_note(g, stderr);
+	gather_note(g, stderr, false);
 	return CLI_OK;
 }
 

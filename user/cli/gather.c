@@ -114,10 +114,27 @@ void gather_free(struct gathered *g)
 	memset(g, 0, sizeof(*g));
 }
 
+/* The next sentence of what a tier cannot see; NULL at the end. */
+static const char *sentence(const char **at, int *len)
+{
+	const char *s = *at;
+
+	if (!*s)
+		return NULL;
+	*len = strcspn(s, "\n");
+	*at = s + *len + (s[*len] == '\n');
+	return s;
+}
+
 static json_t *observer_json(const struct kernel_view *k)
 {
-	json_t *drops = json_object();
+	json_t *drops = json_object(), *blind = json_array();
+	const char *at = k->blind, *one;
 	unsigned int i;
+	int len;
+
+	while ((one = sentence(&at, &len)))
+		json_array_append_new(blind, json_stringn(one, len));
 
 	for (i = 0; i < k->n_drops; i++)
 		json_object_set_new(drops, k->drops[i].what,
@@ -125,8 +142,7 @@ static json_t *observer_json(const struct kernel_view *k)
 	return json_pack("{so sI sI so so}", "tier", cli_json_str(k->tier), "pid",
 			 (json_int_t)k->owner_pid, "running_ns",
 			 (json_int_t)(k->now_ns > k->started_ns ? k->now_ns - k->started_ns : 0),
-			 "cannot_see", *k->blind ? cli_json_str(k->blind) : json_null(), "drops",
-			 drops);
+			 "cannot_see", blind, "drops", drops);
 }
 
 json_t *gather_sources_json(const struct gathered *g)
@@ -143,7 +159,17 @@ json_t *gather_sources_json(const struct gathered *g)
 			 g->view ? (int)g->view->unreachable : 0);
 }
 
-void gather_note(const struct gathered *g, FILE *f)
+static void note_blind(const struct kernel_view *k, FILE *f)
+{
+	const char *at = k->blind, *s;
+	int len;
+
+	fprintf(f, "Observer: tier %s. It does not see all:\n", k->tier);
+	while ((s = sentence(&at, &len)))
+		fprintf(f, "  %.*s\n", len, s);
+}
+
+void gather_note(const struct gathered *g, FILE *f, bool full)
 {
 	unsigned int i;
 
@@ -155,9 +181,11 @@ void gather_note(const struct gathered *g, FILE *f)
 		fprintf(f,
 			"The observer cannot be read (%s): only root sees what the kernel did.\n",
 			strerror(-g->kernel_error));
-	else if (g->kernel && *g->kernel->blind)
-		fprintf(f, "Observer at tier %s cannot see: %s.\n", g->kernel->tier,
-			g->kernel->blind);
+	else if (g->kernel && *g->kernel->blind && full)
+		note_blind(g->kernel, f);
+	else if (g->kernel)
+		fprintf(f, "Observer: tier %s; spoolguard feature tells what it cannot see.\n",
+			g->kernel->tier);
 	for (i = 0; g->kernel && i < g->kernel->n_drops; i++)
 		fprintf(f, "Observer dropped: %s, %llu times.\n", g->kernel->drops[i].what,
 			(unsigned long long)g->kernel->drops[i].count);

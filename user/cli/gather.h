@@ -30,8 +30,8 @@ void gather_free(struct gathered *g);
 
 /* {"observer": {…} or null, "brokers": [pids], "unreachable": n}: who told, for every document. */
 json_t *gather_sources_json(const struct gathered *g);
-/* One line for people about what is missing, on f; nothing when both are there. */
-void gather_note(const struct gathered *g, FILE *f);
+/* For people, on f: what is missing. `full` lists what the observer's tier cannot see, too. */
+void gather_note(const struct gathered *g, FILE *f, bool full);
 
 /* An absent device or file: report it so. */
 int gather_nothing(const struct gathered *g, const char *what);

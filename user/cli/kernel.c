@@ -334,7 +334,7 @@ static int take_info(struct sg_observe *o, struct kernel_view *v)
 	v->started_ns = info.started_ns;
 	sg_text_init(&t, v->blind, sizeof(v->blind));
 	for (i = 0; (s = sg_observe_unseen(&info, i)); i++) {
-		sg_text_str(&t, i ? "; " : "");
+		sg_text_str(&t, i ? "\n" : "");
 		sg_text_str(&t, s);
 	}
 	v->drops = calloc(SG_DROPS, sizeof(*v->drops));

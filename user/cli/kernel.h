@@ -102,8 +102,9 @@ struct kernel_drop {
 
 /* One look at everything; all pointers live until kernel_free. */
 struct kernel_view {
-	char tier[24];	  /* "fentry", …; "" when nothing runs */
-	char blind[2048]; /* routes that this tier cannot see, for people; "" when none */
+	char tier[24]; /* "fentry", …; "" when nothing runs */
+	char blind
+		[2048]; /* routes that this tier cannot see: one sentence per line, "" when none */
 	uint32_t owner_pid;
 	uint64_t started_ns, now_ns;
 	struct kernel_file *files;

@@ -88,7 +88,7 @@ static int show(const struct cli_args *a, struct kernel_observer *o, bool line)
 		else
 			printf("No file %s written or synced.\n",
 			       seen ? "of those names was" : "was");
-		gather_note(&g, stderr);
+		gather_note(&g, stderr, !line);
 		rc = fflush(stdout) ? CLI_IO : CLI_OK;
 	}
 	join_free(&g.join);

@@ -109,7 +109,7 @@ static void report_write(const struct report *r, pid_t program, struct sg_view *
 			fputs("No file was written or synced under guard.\n", f);
 		} else {
 			file_table(f, &g, &w);
-			gather_note(&g, f);
+			gather_note(&g, f, true);
 		}
 	}
 	free(pids);
