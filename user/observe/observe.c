@@ -89,6 +89,15 @@ static int filter_fill(int fd, const void *keys, size_t n, size_t key_size)
 	return 0;
 }
 
+static void filter_clear(int fd)
+{
+	__u64 key; /* the widest of the three */
+
+	while (!bpf_map_get_next_key(fd, NULL, &key))
+		if (bpf_map_delete_elem(fd, &key))
+			return;
+}
+
 static int settings_apply(const struct sg_observe *o, const struct sg_observe_options *options)
 {
 	struct sg_config config = {
@@ -101,6 +110,9 @@ static int settings_apply(const struct sg_observe *o, const struct sg_observe_op
 	size_t i;
 	int rc;
 
+	filter_clear(o->fd[SG_MAP_FILTER_TGIDS]);
+	filter_clear(o->fd[SG_MAP_FILTER_CGROUPS]);
+	filter_clear(o->fd[SG_MAP_FILTER_DEVS]);
 	rc = filter_fill(o->fd[SG_MAP_FILTER_TGIDS], options->tgids, options->tgids_n,
 			 sizeof(__u32));
 	if (!rc)

@@ -28,7 +28,7 @@ struct sg_observe;
 /* --- start and stop --- */
 
 enum sg_observe_existing {
-	SG_EXISTING_REUSE,   /* take over one that fits (same layout and tier), else replace it */
+	SG_EXISTING_REUSE, /* take over one that fits (same layout and tier; filters given replace its), else replace it */
 	SG_EXISTING_REPLACE, /* stop it and start anew, from zero */
 	SG_EXISTING_FAIL,    /* -EEXIST */
 };

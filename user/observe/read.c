@@ -211,7 +211,8 @@ static void fill_file(struct sg_observe *o, const struct sg_mounts *mounts,
 	if (rec->written_records > rec->durable_records)
 		file->at_risk_records = rec->written_records - rec->durable_records;
 	if (file->at_risk_records)
-		file->at_risk_age_ns = now_ns() - (rec->oldest_ns ? rec->oldest_ns : rec->synced_ns);
+		file->at_risk_age_ns =
+			now_ns() - (rec->oldest_ns ? rec->oldest_ns : rec->synced_ns);
 	/* A sync that succeeds after a failed one proves nothing for what the failed one lost. */
 	file->at_risk_known = !file->is_other && !rec->failed_ns &&
 			      (!rec->unknown_ns || rec->unknown_ns < rec->synced_ns);
