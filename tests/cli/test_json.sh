@@ -26,7 +26,7 @@ fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for i in range(20):
     os.write(fd, b"x" * 99 + b"\n"); os.fdatasync(fd)
 open("ready", "w").close()
-while not os.path.exists("stop"): time.sleep(0.02)
+while os.path.exists("ready") and not os.path.exists("stop"): time.sleep(0.02)
 ' "$T/$2" & wait_for 20 test -e ready
 }
 test_with_nothing_guarded() {

@@ -10,7 +10,7 @@ fd = os.open("a.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for i in range(3):
     os.write(fd, os.urandom(1 << 20) * 64); os.fdatasync(fd)
 open("ready", "w").close()
-while not os.path.exists("stop"): time.sleep(0.02)
+while os.path.exists("ready") and not os.path.exists("stop"): time.sleep(0.02)
 ' & wait_for 60 test -e ready; sleep 0.3
 }
 test_a_stall_is_listed_with_file_operation_and_time() {
