@@ -262,6 +262,18 @@ test_killed_broker_leaves_nothing_at_risk() {
 	[ "$(now .kernel.syncs)" -ge 20 ] || fail "only $(now .kernel.syncs) syncs of the file"
 }
 
+test_window_without_broker_is_group_and_says_so() {
+	export SPOOLGUARD_RUNTIME_DIR=$T/run
+	GUARD=("$SPOOLGUARD" run --no-broker --policy "$(policy_for window)" --)
+	logger_start rsyslogd "$T/l" 'queue.dequeueBatchSize="1"'
+	grep -q 'window and ensure fall to group' "$LOGGER_DIR/logger.out"
+	logger_send 100 500
+	logger_wait 100
+	logger_stop
+	logger_intact 100
+	[ -z "$OBSERVED" ] || eq "$(now '|"\(.kernel.syncs) \(.at_risk.bytes)"')" "100 0" "kernel syncs of 100 lines, bytes at risk"
+}
+
 # A program killed while somebody else is under the same broker, who keeps it alive to be asked.
 test_flush_after_death_is_an_event() {
 	local writer broker

@@ -78,6 +78,18 @@ static int check_options(const struct cli_args *a)
 	return CLI_OK;
 }
 
+static void warn_without_broker(const struct sg_policy *p)
+{
+	unsigned int i;
+
+	for (i = 0; i < p->n; i++) {
+		if (p->rules[i].mode < SG_MODE_WINDOW)
+			continue;
+		cli_warn("--no-broker: window and ensure fall to group.");
+		return;
+	}
+}
+
 static int start_broker(const struct cli_args *a)
 {
 	const char *file = cli_opt(a, "report");
@@ -116,6 +128,8 @@ static int do_run(const struct cli_args *a)
 	rc = cli_policy_load(cli_opt(a, "policy"), cli_opt(a, "policy-file"), &p);
 	if (rc)
 		return rc;
+	if (cli_opt(a, "no-broker"))
+		warn_without_broker(&p->policy);
 	rc = export_policy(p);
 	free(p);
 	if (rc)
