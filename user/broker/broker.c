@@ -480,12 +480,13 @@ static void serve_conn(struct sg_broker *b, struct broker_conn *c)
 
 /* --- the loop --- */
 
-static bool done(struct sg_broker *b)
+/* A forked child that execs loses its connection with its old image, and calls us from the new one. */
+#define GRACE_NS 500000000ull
+
+static bool nobody_left(const struct sg_broker *b)
 {
 	uint32_t i;
 
-	if (atomic_load(&b->stopping))
-		return true;
 	if (!b->o.until || !b->until_ended)
 		return false;
 	for (i = 0; i < SG_BROKER_SESSIONS; i++)
@@ -496,6 +497,19 @@ static bool done(struct sg_broker *b)
 		if (b->conns[i].fd && b->conns[i].guarded)
 			return false;
 	return true;
+}
+
+static bool done(struct sg_broker *b)
+{
+	if (atomic_load(&b->stopping))
+		return true;
+	if (!nobody_left(b)) {
+		b->alone_ns = 0;
+		return false;
+	}
+	if (!b->alone_ns)
+		b->alone_ns = sg_now_ns();
+	return sg_now_ns() - b->alone_ns >= GRACE_NS;
 }
 
 enum { P_LISTEN, P_SIGNAL, P_CLOCK, P_UNTIL, P_FIXED };
@@ -537,7 +551,7 @@ static void one_round(struct sg_broker *b)
 	static int who[P_FIXED + SG_BROKER_CONNS + SG_BROKER_SESSIONS];
 	uint32_t n = fill_poll(b, fds, who), i;
 
-	if (poll(fds, n, RELEASE_MS) < 0)
+	if (poll(fds, n, b->alone_ns ? GRACE_NS / 10000000 : RELEASE_MS) < 0)
 		return;
 	for (i = P_FIXED; i < n; i++)
 		if (fds[i].revents && who[i] >= 0)

@@ -67,6 +67,7 @@ struct sg_broker {
 	bool no_beat; /* under lock */
 	_Atomic uint32_t tick; /* futex: wakes the ticker before its time */
 	bool until_ended;
+	uint64_t alone_ns; /* since when nobody is left; 0: somebody is */
 	uint64_t released_ns; /* when broker_release_unused last ran */
 };
 
