@@ -60,7 +60,8 @@ static void read_all(const struct sg_session *s)
 		if (++n > SG_EVENTS)
 			abort();
 	}
-	sg_hist_quantile((const uint64_t *)s->files[0].sync_hist, SG_P99, s->files[0].counter[SG_C_SYNC_MAX_NS]);
+	sg_hist_quantile((const uint64_t *)s->files[0].sync_hist, SG_P99,
+			 s->files[0].counter[SG_C_SYNC_MAX_NS]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -73,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(&st, data, sizeof(st));
 		/* Half of them near the front and the events' counter, where the structure is. */
 		st.at = st.at & 1 ? st.at % sizeof(*s) : st.at % 512;
-		memcpy((char *)s + (st.at > sizeof(*s) - 8 ? sizeof(*s) - 8 : st.at), &st.value, sizeof(st.value));
+		memcpy((char *)s + (st.at > sizeof(*s) - 8 ? sizeof(*s) - 8 : st.at), &st.value,
+		       sizeof(st.value));
 	}
 	if (sg_session_check(s, sizeof(*s)) == 0 || size % 2)
 		read_all(s);

@@ -10,7 +10,8 @@
 
 static unsigned int tap_count;
 
-static void tap_complete(const CU_pTest test, const CU_pSuite suite, const CU_pFailureRecord failure)
+static void tap_complete(const CU_pTest test, const CU_pSuite suite,
+			 const CU_pFailureRecord failure)
 {
 	CU_pFailureRecord f;
 
@@ -44,12 +45,15 @@ static int tap_run(const char *suite_name, const struct tap_test *tests, size_t 
 	return failed;
 }
 
-#define TEST(f) { #f, f }
-#define SG_TESTS(suite, ...)                                                      \
-	int main(void)                                                            \
-	{                                                                         \
-		static const struct tap_test tests[] = { __VA_ARGS__ };           \
-		return tap_run(suite, tests, sizeof(tests) / sizeof(tests[0]));   \
+#define TEST(f)       \
+	{             \
+#f, f \
+	}
+#define SG_TESTS(suite, ...)                                                    \
+	int main(void)                                                          \
+	{                                                                       \
+		static const struct tap_test tests[] = { __VA_ARGS__ };         \
+		return tap_run(suite, tests, sizeof(tests) / sizeof(tests[0])); \
 	}
 
 #endif

@@ -85,7 +85,8 @@ static bool failed_meanwhile(const struct call *c)
 	uint32_t i;
 
 	for (i = 0; i < n_syncs; i++)
-		if (syncs[i].error == c->error && syncs[i].began > c->entered && syncs[i].ended < c->left)
+		if (syncs[i].error == c->error && syncs[i].began > c->entered &&
+		    syncs[i].ended < c->left)
 			return true;
 	return false;
 }
@@ -111,7 +112,8 @@ static void check(uint32_t threads)
 
 	for (i = 0; i < threads; i++)
 		for (j = 0; j < CALLS; j++)
-			if (calls[i][j].error ? !failed_meanwhile(&calls[i][j]) : !served(&calls[i][j]))
+			if (calls[i][j].error ? !failed_meanwhile(&calls[i][j])
+					      : !served(&calls[i][j]))
 				broken++;
 	CU_ASSERT_EQUAL(broken, 0);
 }
@@ -207,6 +209,7 @@ static void test_a_bad_descriptor_of_the_leader_fails_only_the_leader(void)
 	pthread_barrier_destroy(&both);
 }
 
-SG_TESTS("group", TEST(test_a_call_that_returns_0_had_a_sync_inside_it), TEST(test_two_callers_are_served_too),
-	 TEST(test_a_lone_caller_leads_every_sync), TEST(test_every_member_of_a_failed_group_gets_the_error),
+SG_TESTS("group", TEST(test_a_call_that_returns_0_had_a_sync_inside_it),
+	 TEST(test_two_callers_are_served_too), TEST(test_a_lone_caller_leads_every_sync),
+	 TEST(test_every_member_of_a_failed_group_gets_the_error),
 	 TEST(test_a_bad_descriptor_of_the_leader_fails_only_the_leader))

@@ -237,8 +237,12 @@ static void test_a_file_without_bounds_has_a_peak_too(void)
 	CU_ASSERT_EQUAL(risk().records, 0);
 }
 
-SG_TESTS("ledger", TEST(test_records_are_bounded), TEST(test_bytes_are_bounded_and_a_refusal_takes_nothing),
-	 TEST(test_nothing_is_admitted_past_max_delay), TEST(test_an_append_in_flight_is_not_covered),
-	 TEST(test_a_short_write_gives_the_rest_back), TEST(test_a_failed_write_alone_leaves_nothing_at_risk),
-	 TEST(test_a_failure_poisons_what_was_open_and_nothing_later), TEST(test_a_second_failure_keeps_the_first),
-	 TEST(test_the_bound_holds_under_contention), TEST(test_a_file_without_bounds_has_a_peak_too))
+SG_TESTS("ledger", TEST(test_records_are_bounded),
+	 TEST(test_bytes_are_bounded_and_a_refusal_takes_nothing),
+	 TEST(test_nothing_is_admitted_past_max_delay),
+	 TEST(test_an_append_in_flight_is_not_covered),
+	 TEST(test_a_short_write_gives_the_rest_back),
+	 TEST(test_a_failed_write_alone_leaves_nothing_at_risk),
+	 TEST(test_a_failure_poisons_what_was_open_and_nothing_later),
+	 TEST(test_a_second_failure_keeps_the_first), TEST(test_the_bound_holds_under_contention),
+	 TEST(test_a_file_without_bounds_has_a_peak_too))

@@ -123,13 +123,16 @@ static void test_no_mutation_harms_a_reader(void)
 			continue;
 		seq = (uint64_t)random();
 		dropped = 0;
-		for (at = 0; at <= SG_EVENTS && sg_session_read_event(s, &seq, &e, &dropped) == 1; at++)
+		for (at = 0; at <= SG_EVENTS && sg_session_read_event(s, &seq, &e, &dropped) == 1;
+		     at++)
 			CU_ASSERT(strnlen(e.path, SG_PATH_BYTES) < SG_PATH_BYTES);
 		CU_ASSERT(at <= SG_EVENTS);
 		atomic_store(&s->events_next, atomic_load(&s->events_next) % 5000);
 	}
 }
 
-SG_TESTS("session", TEST(test_events_come_in_order_and_once), TEST(test_overwritten_events_are_counted),
+SG_TESTS("session", TEST(test_events_come_in_order_and_once),
+	 TEST(test_overwritten_events_are_counted),
 	 TEST(test_a_path_without_an_end_is_cut_and_cleaned), TEST(test_a_stranger_is_refused),
-	 TEST(test_an_operation_word_is_taken_and_given_back), TEST(test_no_mutation_harms_a_reader))
+	 TEST(test_an_operation_word_is_taken_and_given_back),
+	 TEST(test_no_mutation_harms_a_reader))

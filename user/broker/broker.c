@@ -44,11 +44,16 @@ int sg_broker_dir(char *buf, size_t size)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-void broker_event(struct sg_broker *b, enum sg_event_kind kind, uint32_t pid, uint32_t ledger, int error,
-		  uint64_t records)
+void broker_event(struct sg_broker *b, enum sg_event_kind kind, uint32_t pid, uint32_t ledger,
+		  int error, uint64_t records)
 {
-	struct sg_event e = { .ns = sg_now_ns(), .wall_ns = sg_wall_ns(), .kind = kind, .pid = pid,
-			      .file = ledger, .error = (uint32_t)error, .bytes = records };
+	struct sg_event e = { .ns = sg_now_ns(),
+			      .wall_ns = sg_wall_ns(),
+			      .kind = kind,
+			      .pid = pid,
+			      .file = ledger,
+			      .error = (uint32_t)error,
+			      .bytes = records };
 
 	if (ledger < SG_FILES)
 		memcpy(e.path, b->session->files[ledger].path, sizeof(e.path));
@@ -85,8 +90,8 @@ static int listen_at(struct sg_broker *b, char *what, size_t size)
 	int on = 1, err;
 	mode_t mask;
 
-	if (snprintf(at.sun_path, sizeof(at.sun_path), "%s/broker.%d.sock", b->o.dir, (int)getpid()) >=
-	    (int)sizeof(at.sun_path))
+	if (snprintf(at.sun_path, sizeof(at.sun_path), "%s/broker.%d.sock", b->o.dir,
+		     (int)getpid()) >= (int)sizeof(at.sun_path))
 		return fail_at(b->o.dir, what, size, -ENAMETOOLONG);
 	memcpy(b->socket, at.sun_path, sizeof(b->socket));
 	b->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -95,14 +100,18 @@ static int listen_at(struct sg_broker *b, char *what, size_t size)
 	setsockopt(b->listen_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	unlink(b->socket); /* of an earlier process with our pid */
 	mask = umask(0177);
-	err = bind(b->listen_fd, (struct sockaddr *)&at, sizeof(at)) != 0 || listen(b->listen_fd, 128) != 0 ? -errno : 0;
+	err = bind(b->listen_fd, (struct sockaddr *)&at, sizeof(at)) != 0 ||
+			      listen(b->listen_fd, 128) != 0
+		      ? -errno
+		      : 0;
 	umask(mask);
 	return err ? fail_at(b->socket, what, size, err) : 0;
 }
 
 static int make_memory(struct sg_broker *b)
 {
-	b->registry = broker_shared_memory("spoolguard-registry", sizeof(*b->registry), &b->registry_fd);
+	b->registry =
+		broker_shared_memory("spoolguard-registry", sizeof(*b->registry), &b->registry_fd);
 	b->session = broker_shared_memory("spoolguard-broker", sizeof(*b->session), &b->session_fd);
 	if (!b->registry || !b->session)
 		return -ENOMEM;
@@ -121,7 +130,9 @@ static void watch_clock(struct sg_broker *b)
 
 	if (b->clock_fd < 0)
 		b->clock_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (b->clock_fd >= 0 && timerfd_settime(b->clock_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) == 0)
+	if (b->clock_fd >= 0 &&
+	    timerfd_settime(b->clock_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never,
+			    NULL) == 0)
 		atomic_fetch_add(&b->registry->clock_epoch, 1);
 	else
 		atomic_store(&b->registry->clock_epoch, 0);
@@ -141,7 +152,8 @@ static int take_signals(struct sg_broker *b)
 	return b->signal_fd < 0 ? -errno : 0;
 }
 
-int sg_broker_open(const struct sg_broker_options *o, struct sg_broker **out, char *what, size_t what_size)
+int sg_broker_open(const struct sg_broker_options *o, struct sg_broker **out, char *what,
+		   size_t what_size)
 {
 	struct sg_broker *b = calloc(1, sizeof(*b));
 	uint32_t i;
@@ -195,7 +207,9 @@ static int receive(int fd, struct packet *p)
 		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(4 * sizeof(int))];
 	} control;
 	struct iovec iov = { &p->m, sizeof(p->m) };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr h = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
 			    .msg_controllen = sizeof(control.bytes) };
 	struct cmsghdr *c;
 	ssize_t n;
@@ -346,8 +360,8 @@ static struct broker_session *session_of(struct sg_broker *b, const struct packe
 	uint32_t i;
 
 	for (i = 0; i < SG_BROKER_SESSIONS; i++)
-		if (b->sessions[i].used && !b->sessions[i].ended && b->sessions[i].pid == p->from.pid &&
-		    b->sessions[i].nonce == p->m.nonce)
+		if (b->sessions[i].used && !b->sessions[i].ended &&
+		    b->sessions[i].pid == p->from.pid && b->sessions[i].nonce == p->m.nonce)
 			return &b->sessions[i];
 	return NULL;
 }
@@ -450,11 +464,13 @@ static void accept_one(struct sg_broker *b)
 
 	if (fd < 0)
 		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == geteuid() || peer.uid == 0)) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	    (peer.uid == geteuid() || peer.uid == 0)) {
 		for (i = 0; i < SG_BROKER_CONNS; i++) {
 			if (b->conns[i].fd)
 				continue;
-			b->conns[i] = (struct broker_conn){ .fd = fd, .pid = peer.pid, .uid = peer.uid };
+			b->conns[i] =
+				(struct broker_conn){ .fd = fd, .pid = peer.pid, .uid = peer.uid };
 			return;
 		}
 	}

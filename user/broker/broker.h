@@ -14,10 +14,10 @@
 #include "guard/session.h"
 
 struct sg_broker_options {
-	const char *dir;      /* session directory: the socket is made in it */
-	int ready_fd;	      /* one byte is written when the socket listens, then it is closed; -1: none */
-	pid_t until;	      /* end when this process, and every session, has ended; 0: serve until STOP or a signal */
-	int until_pidfd;      /* pidfd of `until`, or -1 */
+	const char *dir; /* session directory: the socket is made in it */
+	int ready_fd; /* one byte is written when the socket listens, then it is closed; -1: none */
+	pid_t until; /* end when this process, and every session, has ended; 0: serve until STOP or a signal */
+	int until_pidfd; /* pidfd of `until`, or -1 */
 };
 
 /* The directory of sockets: $SPOOLGUARD_RUNTIME_DIR, /run/spoolguard for root, else
@@ -28,7 +28,8 @@ struct sg_broker;
 
 /* Make the directory (0700) and the socket, listen. Returns 0 or -errno; *what names the path that
  * failed. The path of the socket is sg_broker_socket(). */
-int sg_broker_open(const struct sg_broker_options *o, struct sg_broker **out, char *what, size_t what_size);
+int sg_broker_open(const struct sg_broker_options *o, struct sg_broker **out, char *what,
+		   size_t what_size);
 const char *sg_broker_socket(const struct sg_broker *b);
 /* Serve until done. Blocks SIGTERM, SIGINT and SIGHUP and takes them as "drain and end". Returns 0. */
 int sg_broker_run(struct sg_broker *b);
@@ -40,7 +41,8 @@ void sg_broker_close(struct sg_broker *b);
 /* --- a reader's view of one or more brokers (also used by the command) --- */
 
 struct sg_view_session {
-	const struct sg_session *mem; /* read-only mapping: use the checked readers of session.h only */
+	const struct sg_session
+		*mem; /* read-only mapping: use the checked readers of session.h only */
 	uint32_t pid, uid;
 	bool ended;
 	const struct sg_registry *registry; /* of its broker: checked, read-only */
@@ -56,7 +58,7 @@ struct sg_view {
 		const struct sg_registry *registry;
 		uint32_t pid;
 		char socket[108];
-	} *brokers;
+	} * brokers;
 	uint32_t n_brokers;
 	uint32_t unreachable; /* sockets that nobody answers at, or that refused us */
 };

@@ -46,7 +46,7 @@ struct broker_ledger {
 	int fd; /* a description of our own; -1 while nobody has the file open */
 	struct sg_file_id id;
 	enum sg_on_error on_error;
-	uint64_t sync_ns; /* smoothed */
+	uint64_t sync_ns;   /* smoothed */
 	uint64_t wanted_ns; /* when it was last seen to be wanted; under lock */
 	pthread_t thread;
 	struct sg_broker *broker;
@@ -64,10 +64,10 @@ struct sg_broker {
 	pthread_mutex_t lock;
 	pthread_t ticker;
 	_Atomic bool stopping, ended;
-	bool no_beat; /* under lock */
+	bool no_beat;	       /* under lock */
 	_Atomic uint32_t tick; /* futex: wakes the ticker before its time */
 	bool until_ended;
-	uint64_t alone_ns; /* since when nobody is left; 0: somebody is */
+	uint64_t alone_ns;    /* since when nobody is left; 0: somebody is */
 	uint64_t released_ns; /* when broker_release_unused last ran */
 };
 
@@ -84,8 +84,8 @@ static inline struct sg_session_file *broker_stats(const struct broker_ledger *p
 	return &p->broker->session->files[broker_ledger_index(p)];
 }
 
-void broker_event(struct sg_broker *b, enum sg_event_kind kind, uint32_t pid, uint32_t ledger, int error,
-		  uint64_t records);
+void broker_event(struct sg_broker *b, enum sg_event_kind kind, uint32_t pid, uint32_t ledger,
+		  int error, uint64_t records);
 
 /* ledgers.c */
 /* Returns a ledger index or -errno. Takes ownership of fd. */

@@ -37,17 +37,20 @@ static void count_sync(struct broker_ledger *p, uint64_t took_ns)
 	p->sync_ns = sg_window_smooth_ns(p->sync_ns, took_ns);
 }
 
-static void flush_failed(struct broker_ledger *p, const struct sg_ledger_snapshot *snap, int error, enum sg_op op)
+static void flush_failed(struct broker_ledger *p, const struct sg_ledger_snapshot *snap, int error,
+			 enum sg_op op)
 {
 	struct sg_ledger *l = broker_shared(p);
 	bool poison = p->on_error == SG_ON_ERROR_POISON;
 
 	sg_count(broker_stats(p), SG_C_SYNC_ERRORS, 1);
-	sg_ledger_failed(l, snap, &p->broker->registry->failures, error, (uint32_t)getpid(), op, sg_wall_ns(),
-			 poison);
-	broker_event(p->broker, SG_EV_SYNC_ERROR, (uint32_t)getpid(), broker_ledger_index(p), error, 0);
+	sg_ledger_failed(l, snap, &p->broker->registry->failures, error, (uint32_t)getpid(), op,
+			 sg_wall_ns(), poison);
+	broker_event(p->broker, SG_EV_SYNC_ERROR, (uint32_t)getpid(), broker_ledger_index(p), error,
+		     0);
 	if (poison)
-		broker_event(p->broker, SG_EV_POISONED, (uint32_t)getpid(), broker_ledger_index(p), error, 0);
+		broker_event(p->broker, SG_EV_POISONED, (uint32_t)getpid(), broker_ledger_index(p),
+			     error, 0);
 }
 
 static void flush(struct broker_ledger *p)
@@ -59,7 +62,8 @@ static void flush(struct broker_ledger *p)
 	int slot, error;
 
 	sg_ledger_begin(l, &snap, t0);
-	slot = sg_session_op_begin(p->broker->session, broker_ledger_index(p), op, 0, broker_ledger_index(p), t0);
+	slot = sg_session_op_begin(p->broker->session, broker_ledger_index(p), op, 0,
+				   broker_ledger_index(p), t0);
 	error = (op == SG_OP_FSYNC ? fsync(p->fd) : fdatasync(p->fd)) ? errno : 0;
 	sg_session_op_end(p->broker->session, slot);
 	count_sync(p, sg_now_ns() - t0);
@@ -72,9 +76,12 @@ static void flush(struct broker_ledger *p)
 static struct sg_window_flush_out decide(struct broker_ledger *p, uint64_t last_begin_ns)
 {
 	struct sg_ledger *l = broker_shared(p);
-	struct sg_window_flush_in in = { .now_ns = sg_now_ns(), .max_delay_ns = l->max_delay_ns,
-					 .max_records = l->max_records, .max_bytes = l->max_bytes,
-					 .sync_ns_smoothed = p->sync_ns, .last_begin_ns = last_begin_ns };
+	struct sg_window_flush_in in = { .now_ns = sg_now_ns(),
+					 .max_delay_ns = l->max_delay_ns,
+					 .max_records = l->max_records,
+					 .max_bytes = l->max_bytes,
+					 .sync_ns_smoothed = p->sync_ns,
+					 .last_begin_ns = last_begin_ns };
 	struct sg_at_risk risk;
 
 	sg_ledger_at_risk(l, &risk);
@@ -116,7 +123,8 @@ static void *flusher(void *arg)
 			flush(p);
 			atomic_store(&p->syncing, false);
 			if (atomic_exchange(&p->died, false))
-				broker_event(p->broker, SG_EV_FLUSHED_AFTER_DEATH, 0, broker_ledger_index(p), 0, 0);
+				broker_event(p->broker, SG_EV_FLUSHED_AFTER_DEATH, 0,
+					     broker_ledger_index(p), 0, 0);
 			continue;
 		}
 		if (out.what == SG_FLUSH_IDLE) {
@@ -188,7 +196,8 @@ static int own_description(int fd)
 	int own;
 
 	/* On a network or FUSE file system an open may hang the broker, and every other file with it. */
-	if (sg_identity_verdict(fd) == SG_VERDICT_FUSE || sg_identity_verdict(fd) == SG_VERDICT_NETWORK)
+	if (sg_identity_verdict(fd) == SG_VERDICT_FUSE ||
+	    sg_identity_verdict(fd) == SG_VERDICT_NETWORK)
 		return fd;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	for (i = 0; i < 2; i++) {
@@ -201,7 +210,8 @@ static int own_description(int fd)
 	return fd;
 }
 
-static void fill(struct broker_ledger *p, const struct sg_msg *m, const struct sg_file_id *id, int fd)
+static void fill(struct broker_ledger *p, const struct sg_msg *m, const struct sg_file_id *id,
+		 int fd)
 {
 	struct sg_ledger *l = broker_shared(p);
 	struct sg_session_file *s = broker_stats(p);
@@ -260,8 +270,9 @@ static int start_flusher(struct broker_ledger *p)
 
 static bool sane(const struct sg_msg *m)
 {
-	return m->enrol.mode <= SG_MODE_ENSURE && m->enrol.on_error <= SG_ON_ERROR_WARN && m->enrol.max_records &&
-	       m->enrol.max_bytes && m->enrol.max_delay_ns && m->enrol.max_delay_ns <= SG_POLICY_TIME_MAX_NS;
+	return m->enrol.mode <= SG_MODE_ENSURE && m->enrol.on_error <= SG_ON_ERROR_WARN &&
+	       m->enrol.max_records && m->enrol.max_bytes && m->enrol.max_delay_ns &&
+	       m->enrol.max_delay_ns <= SG_POLICY_TIME_MAX_NS;
 }
 
 int broker_enrol(struct sg_broker *b, const struct sg_msg *m, int fd)
@@ -312,8 +323,10 @@ static bool uses(const struct broker_session *s, uint32_t ledger)
 	uint32_t i;
 
 	for (i = 0; i < SG_FILES; i++)
-		if (atomic_load_explicit(&s->mem->files[i].ledger, memory_order_relaxed) == ledger + 1 &&
-		    atomic_load_explicit(&s->mem->files[i].state, memory_order_relaxed) == SG_SLOT_LIVE &&
+		if (atomic_load_explicit(&s->mem->files[i].ledger, memory_order_relaxed) ==
+			    ledger + 1 &&
+		    atomic_load_explicit(&s->mem->files[i].state, memory_order_relaxed) ==
+			    SG_SLOT_LIVE &&
 		    atomic_load_explicit(&s->mem->files[i].open_count, memory_order_relaxed))
 			return true;
 	return false;

@@ -13,15 +13,21 @@
 #include "guard/clock.h"
 #include "guard/futex.h"
 
-#define TICK_MAX_NS 100000000ull
-#define TICK_MIN_NS 2000000ull
+#define TICK_MAX_NS  100000000ull
+#define TICK_MIN_NS  2000000ull
 #define STALL_MIN_NS 1000000ull
 
-static void stall_event(struct sg_broker *b, const struct sg_session *s, const struct sg_session_op *op,
-			enum sg_event_kind kind, uint64_t start_ns, uint64_t now_ns)
+static void stall_event(struct sg_broker *b, const struct sg_session *s,
+			const struct sg_session_op *op, enum sg_event_kind kind, uint64_t start_ns,
+			uint64_t now_ns)
 {
-	struct sg_event e = { .ns = now_ns, .wall_ns = sg_wall_ns(), .kind = kind, .pid = s->pid,
-			      .file = UINT32_MAX, .start_ns = start_ns, .age_ns = now_ns - start_ns };
+	struct sg_event e = { .ns = now_ns,
+			      .wall_ns = sg_wall_ns(),
+			      .kind = kind,
+			      .pid = s->pid,
+			      .file = UINT32_MAX,
+			      .start_ns = start_ns,
+			      .age_ns = now_ns - start_ns };
 	struct sg_session_file f;
 	uint32_t slot = atomic_load_explicit(&op->file, memory_order_relaxed);
 
@@ -38,7 +44,9 @@ static void stall_event(struct sg_broker *b, const struct sg_session *s, const s
 
 static uint64_t threshold(const struct sg_session *s, uint32_t slot)
 {
-	uint64_t ns = slot < SG_FILES ? atomic_load_explicit(&s->files[slot].stall_ns, memory_order_relaxed) : 0;
+	uint64_t ns = slot < SG_FILES
+			      ? atomic_load_explicit(&s->files[slot].stall_ns, memory_order_relaxed)
+			      : 0;
 
 	if (ns == 0)
 		return 1000000000;
@@ -46,7 +54,8 @@ static uint64_t threshold(const struct sg_session *s, uint32_t slot)
 }
 
 /* Returns the time to the next threshold of an operation under way. */
-static uint64_t watch(struct sg_broker *b, const struct sg_session *s, uint64_t *stalled, uint64_t now_ns)
+static uint64_t watch(struct sg_broker *b, const struct sg_session *s, uint64_t *stalled,
+		      uint64_t now_ns)
 {
 	const struct sg_session_op *op;
 	uint64_t start_ns, limit_ns, age_ns, next_ns = TICK_MAX_NS;

@@ -30,7 +30,8 @@ static const void *map_checked(int fd, size_t size, int (*check)(const void *, u
 	struct stat st;
 	void *mem;
 
-	if (fstat(fd, &st) != 0 || st.st_size < (off_t)size || seals < 0 || !(seals & F_SEAL_SHRINK))
+	if (fstat(fd, &st) != 0 || st.st_size < (off_t)size || seals < 0 ||
+	    !(seals & F_SEAL_SHRINK))
 		return NULL;
 	mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	if (mem == MAP_FAILED)
@@ -63,9 +64,13 @@ static int add_session(struct sg_view *v, const struct sg_session *mem, const st
 	if (!all)
 		return -ENOMEM;
 	v->sessions = all;
-	all[v->n_sessions++] = (struct sg_view_session){ .mem = mem, .pid = m->session.pid, .uid = m->session.uid,
-							 .ended = m->session.ended, .registry = b->registry,
-							 .broker = b->mem, .broker_pid = b->pid };
+	all[v->n_sessions++] = (struct sg_view_session){ .mem = mem,
+							 .pid = m->session.pid,
+							 .uid = m->session.uid,
+							 .ended = m->session.ended,
+							 .registry = b->registry,
+							 .broker = b->mem,
+							 .broker_pid = b->pid };
 	return 0;
 }
 
@@ -104,7 +109,9 @@ static int hear(int from, struct sg_msg *m, int *fd)
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr h = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
 			    .msg_controllen = sizeof(control.bytes) };
 	struct cmsghdr *c;
 	ssize_t n;
@@ -149,8 +156,9 @@ static int read_list(struct sg_view *v, struct sg_view_broker *b, int conn)
 		if (err == 0 && m.kind == SG_MSG_END)
 			return 0;
 		if (err == 0)
-			err = (m.kind == SG_MSG_REGISTRY || m.kind == SG_MSG_SESSION) && fd >= 0 ? take(v, b, &m, fd) :
-												   -EPROTO;
+			err = (m.kind == SG_MSG_REGISTRY || m.kind == SG_MSG_SESSION) && fd >= 0
+				      ? take(v, b, &m, fd)
+				      : -EPROTO;
 		if (fd >= 0)
 			close(fd);
 	}
@@ -190,7 +198,8 @@ int sg_view_open(const char *dir, struct sg_view **out)
 	v = calloc(1, sizeof(*v));
 	while (v && (e = readdir(d)) != NULL) {
 		len = strlen(e->d_name);
-		if (strncmp(e->d_name, "broker.", 7) != 0 || len < 6 || strcmp(e->d_name + len - 5, ".sock") != 0)
+		if (strncmp(e->d_name, "broker.", 7) != 0 || len < 6 ||
+		    strcmp(e->d_name + len - 5, ".sock") != 0)
 			continue;
 		if (snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) < (int)sizeof(path))
 			see_broker(v, path);

@@ -51,7 +51,8 @@ static void wait_for_room(struct sg_file *f, int fd, uint32_t seen)
 }
 
 /* Until there is room. 0 or -EIO: poisoned meanwhile. */
-static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d, int fd, uint64_t bytes)
+static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d, int fd,
+		 uint64_t bytes)
 {
 	struct sg_ledger *l = f->ledger;
 	uint64_t waited_ns = 0;
@@ -88,7 +89,8 @@ static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d
 			break;
 		if (!waited_ns) {
 			waited_ns = sg_now_ns();
-			op = sg_session_op_begin(sg_process.session, a->file, SG_OP_ADMISSION, bytes, sg_tid(), waited_ns);
+			op = sg_session_op_begin(sg_process.session, a->file, SG_OP_ADMISSION,
+						 bytes, sg_tid(), waited_ns);
 		}
 		wait_for_room(f, fd, seen);
 		may_cancel();
@@ -132,7 +134,8 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 		sg_file_demote(f, SG_F_NOT_APPEND);
 		a->in_window = false;
 	}
-	if (a->in_window && atomic_load_explicit(&f->ledger->state, memory_order_relaxed) != SG_SLOT_LIVE)
+	if (a->in_window &&
+	    atomic_load_explicit(&f->ledger->state, memory_order_relaxed) != SG_SLOT_LIVE)
 		sg_file_enrol_again(f, fd);
 	if (sg_poisoned(f, d) || (a->in_window && admit(a, f, d, fd, bytes) != 0)) {
 		sg_count(a->stats, SG_C_APPENDS_REFUSED, 1);
@@ -150,7 +153,8 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 	}
 	if (!atomic_load_explicit(&f->appended, memory_order_relaxed))
 		atomic_store(&f->appended, 1);
-	a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes, sg_tid(), a->began_ns);
+	a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes, sg_tid(),
+				    a->began_ns);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &a->cancel_state);
 	sg_hold(a);
 	return 0;
@@ -190,7 +194,8 @@ int sg_guard_append_end(struct sg_append *a, int fd, int64_t result, int error)
 		sg_ledger_done(a->ledger, a->reserved, written);
 	count_append(a, written, result < 0 ? error : 0, now_ns - a->began_ns);
 	atomic_store_explicit(&sg_process.session->beat_ns, now_ns, memory_order_relaxed);
-	if (a->kick || (a->in_window && atomic_load_explicit(&a->ledger->waiters, memory_order_relaxed)))
+	if (a->kick ||
+	    (a->in_window && atomic_load_explicit(&a->ledger->waiters, memory_order_relaxed)))
 		sg_ledger_kick(a->ledger);
 	if (a->sync_inline && written)
 		failed = sg_issue(f, fd, SG_OP_FDATASYNC, NULL, SG_C_INLINE);

@@ -18,15 +18,16 @@
 #include "guard/proto.h"
 #include "guard/sys.h"
 
-#define CONN_BASE   1000	 /* below it are the numbers that programs use */
-#define ANSWER_NS   2000000000ull /* how long the broker may take to answer */
+#define CONN_BASE 1000		/* below it are the numbers that programs use */
+#define ANSWER_NS 2000000000ull /* how long the broker may take to answer */
 
 bool sg_client_owns(int fd)
 {
 	struct stat st;
 	int saved = errno;
-	bool ours = fd >= 0 && fd == sg_process.conn && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) &&
-		    st.st_dev == sg_process.conn_dev && st.st_ino == sg_process.conn_ino;
+	bool ours = fd >= 0 && fd == sg_process.conn && fstat(fd, &st) == 0 &&
+		    S_ISSOCK(st.st_mode) && st.st_dev == sg_process.conn_dev &&
+		    st.st_ino == sg_process.conn_ino;
 
 	errno = saved;
 	return ours;
@@ -107,7 +108,9 @@ static int receive_with_fd(struct sg_msg *m)
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr h = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
 			    .msg_controllen = sizeof(control.bytes) };
 	struct cmsghdr *c;
 	ssize_t n;
@@ -133,7 +136,8 @@ static bool map_registry(void)
 
 	if (fd < 0)
 		return false;
-	if (m.kind != SG_MSG_WELCOME || fstat(fd, &st) != 0 || st.st_size < (off_t)sizeof(struct sg_registry)) {
+	if (m.kind != SG_MSG_WELCOME || fstat(fd, &st) != 0 ||
+	    st.st_size < (off_t)sizeof(struct sg_registry)) {
 		sg_sys_close(fd);
 		return false;
 	}
@@ -156,7 +160,8 @@ bool sg_client_hello(int memfd, bool first)
 	return sg_client_connect() && send_with_fd(&m, memfd) && (!first || map_registry());
 }
 
-int sg_client_enrol(int fd, uint32_t slot, const struct sg_rule *rule, const struct sg_file_id *id, uint64_t size)
+int sg_client_enrol(int fd, uint32_t slot, const struct sg_rule *rule, const struct sg_file_id *id,
+		    uint64_t size)
 {
 	struct sg_msg m = { .kind = SG_MSG_ENROL };
 	_Atomic uint32_t *answer = &sg_process.session->files[slot].ledger;

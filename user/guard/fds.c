@@ -146,7 +146,8 @@ static struct sg_desc *look(int fd, uint64_t opened_at, bool enrol, struct stat 
 		return NULL; /* not open: say nothing, remember nothing */
 	}
 	if (is_file(st)) {
-		f = S_ISDIR(st->st_mode) && !enrol ? sg_file_find(&id) : file_for(fd, st, &id, enrol);
+		f = S_ISDIR(st->st_mode) && !enrol ? sg_file_find(&id)
+						   : file_for(fd, st, &id, enrol);
 		if (f || S_ISDIR(st->st_mode))
 			d = desc_new(f ? sg_file_index(f) : SG_NO_FILE, flags_of(fd), opened_at);
 	}

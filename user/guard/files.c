@@ -85,7 +85,8 @@ static struct sg_file *place(void)
 		if (closed || atomic_load(&f->refs) || !live(f))
 			continue;
 		sg_ledger_at_risk(f->ledger, &risk);
-		if ((f->wanted < SG_MODE_WINDOW || risk.records == 0) && !atomic_load(&f->ledger->poison_at))
+		if ((f->wanted < SG_MODE_WINDOW || risk.records == 0) &&
+		    !atomic_load(&f->ledger->poison_at))
 			closed = f;
 	}
 	return closed;
@@ -119,7 +120,8 @@ static void get_ledger(struct sg_file *f, int fd, const struct stat *st)
 	int index = -ENOTCONN;
 
 	if (sg_process.broker && f->rule && !f->is_dir && mode != SG_MODE_OBSERVE)
-		index = sg_client_enrol(fd, sg_file_index(f), f->rule, &f->id, (uint64_t)st->st_size);
+		index = sg_client_enrol(fd, sg_file_index(f), f->rule, &f->id,
+					(uint64_t)st->st_size);
 	if (index >= 0) {
 		f->ledger_index = (uint32_t)index;
 		f->ledger = &sg_process.registry->ledgers[index];
@@ -137,7 +139,8 @@ static void get_ledger(struct sg_file *f, int fd, const struct stat *st)
 static void publish(struct sg_file *f, int fd)
 {
 	struct sg_session_file *s = sg_file_stats(f);
-	enum sg_verdict verdict = sg_process.interposed ? SG_VERDICT_INTERPOSED : SG_VERDICT_UNKNOWN;
+	enum sg_verdict verdict =
+		sg_process.interposed ? SG_VERDICT_INTERPOSED : SG_VERDICT_UNKNOWN;
 
 	if (fd >= 0 && verdict == SG_VERDICT_UNKNOWN)
 		verdict = sg_identity_verdict(fd);
@@ -147,7 +150,8 @@ static void publish(struct sg_file *f, int fd)
 	atomic_store(&s->wanted, f->wanted);
 	atomic_store(&s->stall_ns, f->rule ? f->rule->stall_ns : 1000000000);
 	atomic_fetch_or(&s->flags, (f->is_dir ? SG_F_DIR : 0) | (f->rule ? 0 : SG_F_UNMATCHED));
-	if (f->rule && (f->rule->on_stall != SG_ON_STALL_BLOCK || f->rule->backend == SG_BACKEND_KMOD))
+	if (f->rule &&
+	    (f->rule->on_stall != SG_ON_STALL_BLOCK || f->rule->backend == SG_BACKEND_KMOD))
 		atomic_fetch_or(&s->flags, SG_F_NOT_BUILT);
 	atomic_store(&s->open_count, atomic_load(&f->refs));
 }
@@ -187,7 +191,8 @@ static struct sg_file *enrol(int fd, const struct stat *st, const struct sg_file
 	return f;
 }
 
-struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id, bool enrol_unmatched)
+struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id,
+			   bool enrol_unmatched)
 {
 	char path[SG_PATH_BYTES];
 	const struct sg_rule *rule = NULL;

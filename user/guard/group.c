@@ -10,7 +10,8 @@
 
 bool sg_group_void_error(int error)
 {
-	return error == EBADF || error == EINVAL || error == EROFS || error == ENOSYS || error == EINTR;
+	return error == EBADF || error == EINVAL || error == EROFS || error == ENOSYS ||
+	       error == EINTR;
 }
 
 /* Numbers wrap: compare by distance. */
@@ -54,8 +55,9 @@ static void note(struct sg_group *g, uint64_t now_ns, uint64_t sync_ns)
 
 	if (!atomic_compare_exchange_strong(&g->window_lock, &nobody, 1))
 		return;
-	sg_window_group_done(&g->window, now_ns, atomic_load_explicit(&g->calls_total, memory_order_relaxed),
-			     sync_ns, atomic_load_explicit(&g->inside, memory_order_relaxed));
+	sg_window_group_done(&g->window, now_ns,
+			     atomic_load_explicit(&g->calls_total, memory_order_relaxed), sync_ns,
+			     atomic_load_explicit(&g->inside, memory_order_relaxed));
 	atomic_store(&g->window_lock, 0);
 }
 
@@ -97,7 +99,8 @@ static void finish(struct sg_group *g, uint32_t number, int error)
 {
 	uint32_t seen;
 
-	atomic_store(&g->result[number % SG_GROUP_RESULTS], (uint64_t)number << 32 | (uint32_t)error);
+	atomic_store(&g->result[number % SG_GROUP_RESULTS],
+		     (uint64_t)number << 32 | (uint32_t)error);
 	/* The lock first: a caller that then finds `finished` unchanged can lead, and one that slept on
 	 * the old value is woken below. A new leader may finish before us, so only ever move forward. */
 	atomic_store(&g->lock, 0);
@@ -163,7 +166,8 @@ static int bare(struct sg_group *g, sg_group_issue issue, void *arg)
 	return error;
 }
 
-static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns, bool *led)
+static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns,
+		   bool *led)
 {
 	uint32_t need = atomic_load(&g->begun) + 1, finished;
 	sigset_t old;
@@ -202,7 +206,8 @@ static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t
 	}
 }
 
-int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns, bool *led)
+int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns,
+		  bool *led)
 {
 	int error;
 

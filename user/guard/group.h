@@ -33,15 +33,16 @@ struct sg_group {
 	_Atomic uint32_t lock;	   /* 1: somebody leads */
 	_Atomic uint32_t begun;	   /* number of the last sync that began */
 	_Atomic uint32_t finished; /* futex: number of the last that ended */
-	_Atomic uint32_t pending[2]; /* callers that need a sync of that parity; a guide, not a count to trust */
-	_Atomic uint32_t gather;   /* futex: the leader waits for company */
+	_Atomic uint32_t pending
+		[2]; /* callers that need a sync of that parity; a guide, not a count to trust */
+	_Atomic uint32_t gather; /* futex: the leader waits for company */
 	_Atomic uint32_t gather_target;
 	_Atomic uint32_t inside; /* callers now in sg_group_sync */
 	_Atomic uint32_t window_lock;
 	_Atomic uint64_t calls_total;
 	_Atomic uint64_t result[SG_GROUP_RESULTS]; /* number << 32 | errno */
 	uint32_t served_last;			   /* under lock */
-	uint32_t came_last;			   /* callers that arrived while the last sync ran; under lock */
+	uint32_t came_last; /* callers that arrived while the last sync ran; under lock */
 	struct sg_window_group window;
 };
 
@@ -58,7 +59,8 @@ typedef int (*sg_group_issue)(void *arg);
  *
  * Thread-safe. Not for a caller that interrupted itself in here: it would wait for itself.
  */
-int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns, bool *led);
+int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns,
+		  bool *led);
 
 /* Errors that say nothing of the inode's data: EBADF, EINVAL, EROFS, ENOSYS, EINTR. */
 bool sg_group_void_error(int error);

@@ -23,9 +23,10 @@
 #include "guard/session.h"
 
 /* What is known of a descriptor. Descriptors from SG_FDS on are not tracked (counted). */
-#define SG_FDS	    65536
+#define SG_FDS	      65536
 #define SG_FD_UNKNOWN 0u /* look when it is first used */
-#define SG_FD_PLAIN   1u /* no business of ours: not a regular file or directory, or no policy names it */
+#define SG_FD_PLAIN \
+	1u /* no business of ours: not a regular file or directory, or no policy names it */
 extern _Atomic uint32_t sg_guard_fd[SG_FDS];
 
 /* The one thing a wrapped append pays on a descriptor that no policy names. False also before init and

@@ -12,7 +12,8 @@ void sg_registry_init(struct sg_registry *r, uint32_t broker_pid)
 	r->version = SG_REGISTRY_VERSION;
 	r->size = sizeof(*r);
 	r->broker_pid = broker_pid;
-	atomic_store(&r->failures, 1); /* so that a description opened at 0 ("unknown") is before any failure */
+	atomic_store(&r->failures,
+		     1); /* so that a description opened at 0 ("unknown") is before any failure */
 }
 
 int sg_registry_check(const void *mem, uint64_t size)
@@ -21,14 +22,15 @@ int sg_registry_check(const void *mem, uint64_t size)
 
 	if (size < sizeof(*r))
 		return -EMSGSIZE;
-	if (r->magic != SG_REGISTRY_MAGIC || r->version != SG_REGISTRY_VERSION || r->size != sizeof(*r))
+	if (r->magic != SG_REGISTRY_MAGIC || r->version != SG_REGISTRY_VERSION ||
+	    r->size != sizeof(*r))
 		return -EPROTO;
 	return 0;
 }
 
 /* Take n of what is left under max; false when that would pass it. */
-static bool take(_Atomic uint64_t *reserved, const _Atomic uint64_t *covered, uint64_t n, uint64_t max,
-		 uint64_t *at_risk)
+static bool take(_Atomic uint64_t *reserved, const _Atomic uint64_t *covered, uint64_t n,
+		 uint64_t max, uint64_t *at_risk)
 {
 	uint64_t r = atomic_load(reserved);
 
@@ -63,7 +65,8 @@ static void settle_oldest(struct sg_ledger *l, uint64_t since_ns)
 			mark_oldest(l, since_ns);
 		return;
 	}
-	while (seen && seen < since_ns && !atomic_compare_exchange_weak(&l->oldest_ns, &seen, since_ns))
+	while (seen && seen < since_ns &&
+	       !atomic_compare_exchange_weak(&l->oldest_ns, &seen, since_ns))
 		;
 }
 
@@ -159,7 +162,8 @@ void sg_ledger_covered(struct sg_ledger *l, const struct sg_ledger_snapshot *s)
 	sg_ledger_progress(l);
 }
 
-static void note_failure(struct sg_ledger *l, int error, uint32_t pid, enum sg_op op, uint64_t wall_ns)
+static void note_failure(struct sg_ledger *l, int error, uint32_t pid, enum sg_op op,
+			 uint64_t wall_ns)
 {
 	atomic_store(&l->poison_pid, pid);
 	atomic_store(&l->poison_op, op);
@@ -167,8 +171,9 @@ static void note_failure(struct sg_ledger *l, int error, uint32_t pid, enum sg_o
 	atomic_store(&l->poison_errno, (uint32_t)error);
 }
 
-void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s, _Atomic uint64_t *failures,
-		      int error, uint32_t pid, enum sg_op op, uint64_t wall_ns, bool poison)
+void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s,
+		      _Atomic uint64_t *failures, int error, uint32_t pid, enum sg_op op,
+		      uint64_t wall_ns, bool poison)
 {
 	uint64_t covered = atomic_load(&l->covered_records);
 	uint64_t covered_bytes = atomic_load(&l->covered_bytes), at;
@@ -186,8 +191,8 @@ void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s, _
 	sg_ledger_covered(l, s);
 }
 
-void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error, uint32_t pid, enum sg_op op,
-			     uint64_t wall_ns)
+void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error, uint32_t pid,
+			     enum sg_op op, uint64_t wall_ns)
 {
 	if (!atomic_load(&l->poison_at))
 		note_failure(l, error, pid, op, wall_ns);
@@ -196,8 +201,10 @@ void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error,
 
 void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out)
 {
-	uint64_t covered = atomic_load(&l->covered_records), covered_bytes = atomic_load(&l->covered_bytes);
-	uint64_t reserved = atomic_load(&l->reserved_records), reserved_bytes = atomic_load(&l->reserved_bytes);
+	uint64_t covered = atomic_load(&l->covered_records),
+		 covered_bytes = atomic_load(&l->covered_bytes);
+	uint64_t reserved = atomic_load(&l->reserved_records),
+		 reserved_bytes = atomic_load(&l->reserved_bytes);
 
 	/* Read one after the other while others move them: never below zero. */
 	out->records = reserved > covered ? reserved - covered : 0;

@@ -45,7 +45,8 @@ struct sg_ledger {
 	_Atomic uint32_t state; /* SG_SLOT_* */
 	_Atomic uint32_t users; /* descriptions that may append */
 	struct sg_file_id id;
-	_Atomic uint32_t mode;	/* enum sg_mode in force: window and ensure may fall to group, visibly */
+	_Atomic uint32_t
+		mode; /* enum sg_mode in force: window and ensure may fall to group, visibly */
 	_Atomic uint32_t flags; /* enum sg_file_flag: why it fell */
 	uint64_t max_records, max_bytes, max_delay_ns;
 	_Atomic uint64_t reserved_records, reserved_bytes;
@@ -54,14 +55,16 @@ struct sg_ledger {
 	_Atomic uint64_t lost_records, lost_bytes;
 	_Atomic uint64_t oldest_ns;
 	_Atomic uint64_t size_base; /* file size that was there before the first reservation */
-	_Atomic uint64_t kick_records, kick_bytes; /* at risk at which an append wakes the flusher */
+	_Atomic uint64_t kick_records,
+		kick_bytes;	    /* at risk at which an append wakes the flusher */
 	_Atomic uint32_t kick;	    /* futex: something to do for the flusher */
 	_Atomic uint32_t progress;  /* futex: covered moved, or poisoned, or demoted */
 	_Atomic uint32_t waiters;   /* appends and drains that wait on progress */
 	_Atomic uint32_t want_full; /* somebody called fsync, not only fdatasync */
 	_Atomic uint32_t poison_errno;
 	_Atomic uint64_t poison_at; /* value of `failures` when it was poisoned; 0 never */
-	_Atomic uint64_t failed_at; /* the same of any failed sync, also where the policy does not poison */
+	_Atomic uint64_t
+		failed_at; /* the same of any failed sync, also where the policy does not poison */
 	_Atomic uint64_t poison_wall_ns;
 	_Atomic uint32_t poison_pid;
 	_Atomic uint32_t poison_op;
@@ -74,8 +77,10 @@ struct sg_registry {
 	uint32_t version, size;
 	uint32_t broker_pid, pad;
 	_Atomic uint64_t broker_beat_ns; /* CLOCK_MONOTONIC; the broker is gone when this is old */
-	_Atomic uint64_t failures;	 /* a clock: ticks at every open, and every failed sync of any file */
-	_Atomic uint64_t clock_epoch;	 /* grows whenever CLOCK_REALTIME is set; 0: nobody watches it */
+	_Atomic uint64_t
+		failures; /* a clock: ticks at every open, and every failed sync of any file */
+	_Atomic uint64_t
+		clock_epoch; /* grows whenever CLOCK_REALTIME is set; 0: nobody watches it */
 	struct sg_ledger ledgers[SG_FILES];
 };
 
@@ -110,13 +115,14 @@ void sg_ledger_done(struct sg_ledger *l, uint64_t reserved, uint64_t written);
 /* Before a sync, and after it succeeded or failed (error = errno > 0). */
 void sg_ledger_begin(const struct sg_ledger *l, struct sg_ledger_snapshot *s, uint64_t now_ns);
 void sg_ledger_covered(struct sg_ledger *l, const struct sg_ledger_snapshot *s);
-void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s, _Atomic uint64_t *failures,
-		      int error, uint32_t pid, enum sg_op op, uint64_t wall_ns, bool poison);
+void sg_ledger_failed(struct sg_ledger *l, const struct sg_ledger_snapshot *s,
+		      _Atomic uint64_t *failures, int error, uint32_t pid, enum sg_op op,
+		      uint64_t wall_ns, bool poison);
 
 /* A description opened at `opened_at` alone was told of an error that others were told of before: it, and
  * what was opened before it, is poisoned; what was opened since asks for itself. */
-void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error, uint32_t pid, enum sg_op op,
-			     uint64_t wall_ns);
+void sg_ledger_poison_before(struct sg_ledger *l, uint64_t opened_at, int error, uint32_t pid,
+			     enum sg_op op, uint64_t wall_ns);
 
 void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out);
 static inline bool sg_ledger_poisoned(const struct sg_ledger *l, uint64_t opened_at)

@@ -17,7 +17,7 @@ struct sg_process sg_process = { .conn = -1 };
 
 /* Initial-exec TLS (see build.mk): a load, no allocation, safe in a signal handler. */
 static __thread int depth;
-static __thread uintptr_t frame; /* of the call under way */
+static __thread uintptr_t frame;       /* of the call under way */
 static __thread struct sg_append held; /* what it holds, should it never come back */
 static __thread uint32_t tid_cache, tid_pid;
 
@@ -62,7 +62,8 @@ static bool alive(void)
  * frame at least, or on a stack of its own. What the lost call had reserved counts as written, so the next
  * sync covers it.
  */
-#define SAME_LEVEL 512 /* bytes by which our own ways in differ; a signal frame takes 1000 and more */
+#define SAME_LEVEL \
+	512 /* bytes by which our own ways in differ; a signal frame takes 1000 and more */
 
 static bool abandoned(uintptr_t now)
 {
@@ -156,8 +157,12 @@ bool sg_broker_alive(uint64_t now_ns)
 
 void sg_report(enum sg_event_kind kind, uint32_t file, int error)
 {
-	struct sg_event e = { .ns = sg_now_ns(), .wall_ns = sg_wall_ns(), .kind = kind, .file = file,
-			      .pid = (uint32_t)sg_process.pid, .error = (uint32_t)error };
+	struct sg_event e = { .ns = sg_now_ns(),
+			      .wall_ns = sg_wall_ns(),
+			      .kind = kind,
+			      .file = file,
+			      .pid = (uint32_t)sg_process.pid,
+			      .error = (uint32_t)error };
 
 	e.tid = sg_tid();
 	if (file < SG_FILES)
@@ -170,7 +175,8 @@ void sg_report(enum sg_event_kind kind, uint32_t file, int error)
 /* Memory to share with the broker; *memfd is -1 where only our children will see it. */
 static void *shared_memory(size_t size, int *memfd)
 {
-	int fd = (int)syscall(SYS_memfd_create, "spoolguard-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = (int)syscall(SYS_memfd_create, "spoolguard-session",
+			      MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	void *mem = MAP_FAILED;
 
 	*memfd = -1;
@@ -263,7 +269,8 @@ static void load_policy_file(const char *path, struct sg_policy_report *report)
 	ssize_t n = -1;
 	int fd = sg_sys_open(path, O_RDONLY | O_CLOEXEC);
 
-	while (fd >= 0 && len < sizeof(text) && (n = sg_sys_read(fd, text + len, sizeof(text) - len)) > 0)
+	while (fd >= 0 && len < sizeof(text) &&
+	       (n = sg_sys_read(fd, text + len, sizeof(text) - len)) > 0)
 		len += (size_t)n;
 	if (fd >= 0)
 		sg_sys_close(fd);
@@ -271,7 +278,9 @@ static void load_policy_file(const char *path, struct sg_policy_report *report)
 		sg_text_init(&t, message, sizeof(message));
 		sg_text_clean(&t, path, strlen(path), 200);
 		sg_text_str(&t, ": cannot read the policy: ");
-		sg_text_str(&t, errno == ENOENT ? "no such file" : errno == EACCES ? "permission denied" : "I/O error");
+		sg_text_str(&t, errno == ENOENT	  ? "no such file"
+				: errno == EACCES ? "permission denied"
+						  : "I/O error");
 		sg_text_str(&t, "; every file is only observed");
 		say(message);
 		return;
@@ -285,8 +294,8 @@ static void load_policy(const struct sg_guard_config *c)
 	static struct sg_policy_report report;
 
 	if (c->policy) {
-		if (sg_policy_parse_line(&sg_process.policy, c->policy, strlen(c->policy), "SPOOLGUARD_POLICY",
-					 &report) != 0)
+		if (sg_policy_parse_line(&sg_process.policy, c->policy, strlen(c->policy),
+					 "SPOOLGUARD_POLICY", &report) != 0)
 			say(report.error.message);
 	} else if (c->policy_file) {
 		load_policy_file(c->policy_file, &report);

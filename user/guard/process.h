@@ -30,23 +30,24 @@
 #include "guard/policy.h"
 #include "guard/session.h"
 
-#define SG_DESCS    16384
-#define SG_NO_FILE  UINT32_MAX
-#define SG_LOCAL    UINT32_MAX /* sg_file.ledger_index: not in the broker's registry */
+#define SG_DESCS   16384
+#define SG_NO_FILE UINT32_MAX
+#define SG_LOCAL   UINT32_MAX /* sg_file.ledger_index: not in the broker's registry */
 
 enum sg_desc_flag {
-	SG_D_APPEND = 1,     /* O_APPEND: every write lands at the end */
-	SG_D_DURABLE = 2,    /* O_SYNC or O_DSYNC: a write is durable when it returns */
+	SG_D_APPEND = 1,  /* O_APPEND: every write lands at the end */
+	SG_D_DURABLE = 2, /* O_SYNC or O_DSYNC: a write is durable when it returns */
 };
 
 struct sg_desc {
 	_Atomic uint32_t refs; /* descriptors of this process; 0: free */
 	_Atomic uint32_t file; /* index, or SG_NO_FILE: a directory nobody has synced yet */
 	_Atomic uint32_t flags;
-	_Atomic uint32_t error; /* errno that this description alone has seen: it stays */
+	_Atomic uint32_t error;	    /* errno that this description alone has seen: it stays */
 	_Atomic uint64_t looked_ns; /* when it was last checked to be this file */
-	uint64_t opened_at;	/* of the failure clock, before the open; 0: not seen to be opened */
-	_Atomic uint64_t told_at; /* on_error=warn in a window: failures until then have been told of */
+	uint64_t opened_at; /* of the failure clock, before the open; 0: not seen to be opened */
+	_Atomic uint64_t
+		told_at; /* on_error=warn in a window: failures until then have been told of */
 };
 
 struct sg_file {
@@ -75,11 +76,11 @@ struct sg_process {
 	struct sg_session *_Atomic session;
 	struct sg_registry *registry; /* the broker's, else local */
 	struct sg_registry *local;
-	bool broker;		  /* registry is a broker's */
+	bool broker;		      /* registry is a broker's */
 	_Atomic uint32_t broker_lost; /* said once */
-	_Atomic uint32_t windowed; /* files that ever wanted window or ensure */
+	_Atomic uint32_t windowed;    /* files that ever wanted window or ensure */
 	_Atomic uint32_t own_session; /* this process (not its parent) made `session` */
-	int conn;		  /* socket to the broker, or -1 */
+	int conn;		      /* socket to the broker, or -1 */
 	uint64_t conn_dev, conn_ino;
 	uint64_t nonce;
 	char broker_path[108];
@@ -127,7 +128,8 @@ bool sg_client_owns(int fd);
 
 /* The file that fd is now, or NULL: no regular file or directory, or no room. `enrol_unmatched`: also
  * when no policy names it. st is filled on success. */
-struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id, bool enrol_unmatched);
+struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id,
+			   bool enrol_unmatched);
 struct sg_file *sg_file_find(const struct sg_file_id *id);
 struct sg_file *sg_file_find_ino(uint64_t dev, uint64_t ino);
 /* Make every file with open descriptions known to a new session (after fork). */
@@ -144,7 +146,8 @@ static inline struct sg_session_file *sg_file_stats(const struct sg_file *f)
  * more than we do. */
 static inline enum sg_mode sg_file_mode(const struct sg_file *f)
 {
-	enum sg_mode mode = (enum sg_mode)atomic_load_explicit(&f->ledger->mode, memory_order_relaxed);
+	enum sg_mode mode =
+		(enum sg_mode)atomic_load_explicit(&f->ledger->mode, memory_order_relaxed);
 
 	return mode < f->wanted ? mode : f->wanted;
 }

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint64_t now_ns, uint64_t wall_ns)
+void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint64_t now_ns,
+		     uint64_t wall_ns)
 {
 	s->magic = SG_SESSION_MAGIC;
 	s->version = SG_SESSION_VERSION;
@@ -18,8 +19,8 @@ void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint
 	atomic_store_explicit(&s->beat_ns, now_ns, memory_order_release);
 }
 
-int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, uint64_t bytes, uint32_t tid,
-			uint64_t now_ns)
+int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, uint64_t bytes,
+			uint32_t tid, uint64_t now_ns)
 {
 	struct sg_session_op *op;
 	uint32_t i, at;
@@ -30,7 +31,8 @@ int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, ui
 		op = &s->ops[at];
 		free_word = 0;
 		if (atomic_load_explicit(&op->start_ns, memory_order_relaxed) != 0 ||
-		    !atomic_compare_exchange_strong_explicit(&op->start_ns, &free_word, 1, memory_order_acquire,
+		    !atomic_compare_exchange_strong_explicit(&op->start_ns, &free_word, 1,
+							     memory_order_acquire,
 							     memory_order_relaxed))
 			continue;
 		atomic_store_explicit(&op->file, file, memory_order_relaxed);
@@ -54,8 +56,8 @@ void sg_session_max(_Atomic uint64_t *word, uint64_t v)
 {
 	uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
 
-	while (seen < v &&
-	       !atomic_compare_exchange_weak_explicit(word, &seen, v, memory_order_relaxed, memory_order_relaxed))
+	while (seen < v && !atomic_compare_exchange_weak_explicit(
+				   word, &seen, v, memory_order_relaxed, memory_order_relaxed))
 		;
 }
 
@@ -89,8 +91,8 @@ int sg_session_check(const void *mem, uint64_t size)
 
 	if (size < sizeof(*s))
 		return -EMSGSIZE;
-	if (s->magic != SG_SESSION_MAGIC || s->version != SG_SESSION_VERSION || s->size != sizeof(*s) ||
-	    (s->role != SG_ROLE_GUARDED && s->role != SG_ROLE_BROKER))
+	if (s->magic != SG_SESSION_MAGIC || s->version != SG_SESSION_VERSION ||
+	    s->size != sizeof(*s) || (s->role != SG_ROLE_GUARDED && s->role != SG_ROLE_BROKER))
 		return -EPROTO;
 	return 0;
 }
@@ -146,7 +148,8 @@ static bool read_event(const struct sg_session_event *from, uint64_t n, struct s
 	return atomic_load_explicit(&from->seq, memory_order_relaxed) == n;
 }
 
-int sg_session_read_event(const struct sg_session *s, uint64_t *seq, struct sg_event *out, uint64_t *dropped)
+int sg_session_read_event(const struct sg_session *s, uint64_t *seq, struct sg_event *out,
+			  uint64_t *dropped)
 {
 	uint64_t last = atomic_load_explicit(&s->events_next, memory_order_acquire);
 	uint64_t first = last > SG_EVENTS ? last - SG_EVENTS + 1 : 1;
@@ -173,7 +176,8 @@ int sg_session_read_event(const struct sg_session *s, uint64_t *seq, struct sg_e
 	return 0;
 }
 
-#define NAME_OF(names, i) ((i) < sizeof(names) / sizeof((names)[0]) && (names)[i] ? (names)[i] : "unknown")
+#define NAME_OF(names, i) \
+	((i) < sizeof(names) / sizeof((names)[0]) && (names)[i] ? (names)[i] : "unknown")
 
 const char *sg_op_name(uint32_t op)
 {

@@ -80,13 +80,13 @@ enum sg_counter {
 
 enum sg_file_flag {
 	SG_F_DIR = 1,
-	SG_F_PATH_CUT = 2,	/* the path did not fit */
-	SG_F_UNMATCHED = 4,	/* no policy names it; seen because it was synced */
-	SG_F_NO_BROKER = 8,	/* wanted window or ensure, has group: there is no broker */
-	SG_F_NOT_APPEND = 16,	/* demoted: written below its end, or mapped shared and writable */
-	SG_F_UNTRACKED = 32,	/* grew by appends that the shim did not see (stdio, raw calls) */
-	SG_F_GROUP_OFF = 64,	/* grouping was measured and does not pay now */
-	SG_F_NOT_BUILT = 128,	/* the policy asks for something that this build does not do yet */
+	SG_F_PATH_CUT = 2,    /* the path did not fit */
+	SG_F_UNMATCHED = 4,   /* no policy names it; seen because it was synced */
+	SG_F_NO_BROKER = 8,   /* wanted window or ensure, has group: there is no broker */
+	SG_F_NOT_APPEND = 16, /* demoted: written below its end, or mapped shared and writable */
+	SG_F_UNTRACKED = 32,  /* grew by appends that the shim did not see (stdio, raw calls) */
+	SG_F_GROUP_OFF = 64,  /* grouping was measured and does not pay now */
+	SG_F_NOT_BUILT = 128, /* the policy asks for something that this build does not do yet */
 };
 
 enum { SG_SLOT_FREE, SG_SLOT_FILLING, SG_SLOT_LIVE, SG_SLOT_CLOSED };
@@ -100,12 +100,13 @@ struct sg_session_file {
 	/* Written by the broker when it has answered an enrolment: ledger index + 1, or 0x80000000 | errno.
 	 * A futex. */
 	_Atomic uint32_t ledger;
-	_Atomic uint32_t verdict;     /* enum sg_verdict */
-	_Atomic uint32_t open_count;  /* descriptions open in this process */
-	_Atomic uint32_t poison_errno; /* 0: not poisoned */
+	_Atomic uint32_t verdict;	 /* enum sg_verdict */
+	_Atomic uint32_t open_count;	 /* descriptions open in this process */
+	_Atomic uint32_t poison_errno;	 /* 0: not poisoned */
 	_Atomic uint64_t poison_wall_ns; /* CLOCK_REALTIME */
-	_Atomic uint64_t stall_ns;    /* threshold */
-	_Atomic uint64_t at_risk_records, at_risk_bytes, oldest_at_risk_ns; /* broker session only: see ledger */
+	_Atomic uint64_t stall_ns;	 /* threshold */
+	_Atomic uint64_t at_risk_records, at_risk_bytes,
+		oldest_at_risk_ns; /* broker session only: see ledger */
 	_Atomic uint64_t peak_records, peak_bytes, peak_age_ns;
 	_Atomic uint64_t counter[SG_C_MAX];
 	_Atomic uint64_t write_hist[SG_HIST_BUCKETS];
@@ -139,15 +140,16 @@ enum sg_event_kind {
 };
 
 struct sg_session_event {
-	_Atomic uint64_t seq;	 /* 0 while it is being written; else its number, from 1 */
-	_Atomic uint64_t ns;	 /* CLOCK_MONOTONIC */
+	_Atomic uint64_t seq; /* 0 while it is being written; else its number, from 1 */
+	_Atomic uint64_t ns;  /* CLOCK_MONOTONIC */
 	_Atomic uint64_t wall_ns;
-	_Atomic uint32_t kind;	 /* enum sg_event_kind */
+	_Atomic uint32_t kind; /* enum sg_event_kind */
 	_Atomic uint32_t pid;
-	_Atomic uint32_t file;	 /* slot; in the broker's session: ledger, or UINT32_MAX with path set */
-	_Atomic uint32_t op;	 /* enum sg_op */
+	_Atomic uint32_t
+		file; /* slot; in the broker's session: ledger, or UINT32_MAX with path set */
+	_Atomic uint32_t op; /* enum sg_op */
 	_Atomic uint64_t start_ns, age_ns, bytes;
-	_Atomic uint32_t error;	 /* errno */
+	_Atomic uint32_t error; /* errno */
 	_Atomic uint32_t tid;
 	char path[SG_PATH_BYTES];
 };
@@ -173,11 +175,12 @@ struct sg_session {
 
 /* --- writer: async-signal-safe, lock-free, never fails --- */
 
-void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint64_t now_ns, uint64_t wall_ns);
+void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint64_t now_ns,
+		     uint64_t wall_ns);
 
 /* Claim an operation word; returns its index or -1 when all are taken (counted in `untracked`). */
-int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, uint64_t bytes, uint32_t tid,
-			uint64_t now_ns);
+int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, uint64_t bytes,
+			uint32_t tid, uint64_t now_ns);
 void sg_session_op_end(struct sg_session *s, int op);
 
 static inline void sg_count(struct sg_session_file *f, enum sg_counter c, uint64_t n)
@@ -205,7 +208,8 @@ int sg_session_read_file(const struct sg_session *s, uint32_t i, struct sg_sessi
 
 /* The event numbered *seq (from 1) or the oldest still held after it; *seq moves to the next. `dropped`
  * counts those that were overwritten. Returns 1 with an event, 0 when there is none yet. */
-int sg_session_read_event(const struct sg_session *s, uint64_t *seq, struct sg_event *out, uint64_t *dropped);
+int sg_session_read_event(const struct sg_session *s, uint64_t *seq, struct sg_event *out,
+			  uint64_t *dropped);
 
 const char *sg_op_name(uint32_t op);
 const char *sg_event_name(uint32_t kind);

@@ -37,7 +37,8 @@ static bool each_asks(const struct sg_file *f)
 	       atomic_load(&f->ledger->mode) <= (uint32_t)SG_MODE_GROUP;
 }
 
-static void sync_failed(struct sg_file *f, const struct sg_ledger_snapshot *snap, int fd, int error, enum sg_op op)
+static void sync_failed(struct sg_file *f, const struct sg_ledger_snapshot *snap, int fd, int error,
+			enum sg_op op)
 {
 	bool poison = f->wanted != SG_MODE_OBSERVE && f->on_error == SG_ON_ERROR_POISON;
 	const struct sg_desc *d = each_asks(f) ? sg_desc_of(fd) : NULL;
@@ -47,7 +48,8 @@ static void sync_failed(struct sg_file *f, const struct sg_ledger_snapshot *snap
 	if (f->wanted == SG_MODE_OBSERVE)
 		return;
 	if (poison && d)
-		sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid, op, sg_wall_ns());
+		sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid,
+					op, sg_wall_ns());
 	sg_ledger_failed(f->ledger, snap, &sg_process.registry->failures, error,
 			 (uint32_t)sg_process.pid, op, sg_wall_ns(), poison && !d);
 	if (poison)
@@ -76,7 +78,11 @@ int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_
 	sg_ledger_begin(f->ledger, &snap, t0);
 	slot = sg_session_op_begin(sg_process.session, sg_file_index(f), op, 0, sg_tid(), t0);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	error = (next ? next(fd) : op == SG_OP_FSYNC ? sg_sys_fsync(fd) : sg_sys_fdatasync(fd)) ? errno : 0;
+	error = (next		     ? next(fd)
+		 : op == SG_OP_FSYNC ? sg_sys_fsync(fd)
+				     : sg_sys_fdatasync(fd))
+			? errno
+			: 0;
 	pthread_setcancelstate(state, &ignored);
 	took_ns = sg_now_ns() - t0;
 	sg_session_op_end(sg_process.session, slot);
@@ -148,7 +154,8 @@ static void told(struct sg_file *f, struct sg_desc *d, int error, enum sg_op op)
 	if (f->on_error != SG_ON_ERROR_POISON)
 		return;
 	atomic_store(&d->error, (uint32_t)error);
-	sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid, op, sg_wall_ns());
+	sg_ledger_poison_before(f->ledger, d->opened_at, error, (uint32_t)sg_process.pid, op,
+				sg_wall_ns());
 	tell_poison(f, error);
 }
 
@@ -212,7 +219,8 @@ static bool redundant(struct sg_file *f, const struct stat *st)
 		return false;
 	elide_stat(f, st, &now);
 	epoch = atomic_load(&sg_process.registry->clock_epoch);
-	yes = epoch && sg_broker_alive(sg_now_ns()) && sg_elide_redundant(&f->proof, &now, epoch, clock_offset_ns());
+	yes = epoch && sg_broker_alive(sg_now_ns()) &&
+	      sg_elide_redundant(&f->proof, &now, epoch, clock_offset_ns());
 	atomic_store(&f->proof_lock, 0);
 	return yes;
 }
@@ -235,7 +243,8 @@ static bool begin_proof(struct sg_file *f, int fd, struct sg_elide_proof *proof)
 		return false;
 	elide_stat(f, &st, &before);
 	*proof = (struct sg_elide_proof){ 0 };
-	return sg_elide_begin(proof, f->fs_type, &before, coarse, 2 * (uint64_t)coarse_step_ns(), epoch, offset) == 0;
+	return sg_elide_begin(proof, f->fs_type, &before, coarse, 2 * (uint64_t)coarse_step_ns(),
+			      epoch, offset) == 0;
 }
 
 /* After a real sync: what it proves from now on. A failed one leaves nothing proven. */
@@ -338,8 +347,8 @@ static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op 
 	return 0;
 }
 
-static int sync_by_mode(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
-			const struct stat *st)
+static int sync_by_mode(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op,
+			sg_sync_fn next, const struct stat *st)
 {
 	enum sg_mode mode = sg_file_mode(f);
 
@@ -402,7 +411,8 @@ int sg_guard_other_begin(int fd, enum sg_op op, uint64_t bytes)
 	sg_own_session();
 	if (op == SG_OP_SYNC_FILE_RANGE)
 		sg_count(&sg_process.session->files[atomic_load(&d->file)], SG_C_RANGE_SYNCS, 1);
-	token = sg_session_op_begin(sg_process.session, atomic_load(&d->file), op, bytes, sg_tid(), sg_now_ns());
+	token = sg_session_op_begin(sg_process.session, atomic_load(&d->file), op, bytes, sg_tid(),
+				    sg_now_ns());
 	sg_leave();
 	return token;
 }
@@ -422,7 +432,8 @@ static bool holds(const struct sg_file *f)
 {
 	struct sg_at_risk risk;
 
-	if (atomic_load_explicit(&f->state, memory_order_acquire) != SG_SLOT_LIVE || f->wanted < SG_MODE_WINDOW)
+	if (atomic_load_explicit(&f->state, memory_order_acquire) != SG_SLOT_LIVE ||
+	    f->wanted < SG_MODE_WINDOW)
 		return false;
 	sg_ledger_at_risk(f->ledger, &risk);
 	return risk.records != 0;
@@ -430,7 +441,8 @@ static bool holds(const struct sg_file *f)
 
 static int drain_by_fd(struct sg_file *f, int fd)
 {
-	struct issue i = { f, fd, atomic_load(&f->ledger->want_full) ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL,
+	struct issue i = { f, fd,
+			   atomic_load(&f->ledger->want_full) ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL,
 			   SG_C_DRAINS };
 	bool led;
 
@@ -522,8 +534,8 @@ int sg_guard_drain_path(int dirfd, const char *path, bool follow)
 	struct stat st;
 	int saved = errno, err = 0;
 
-	if (!sg_guard_ready() || !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) ||
-	    !sg_enter_tables())
+	if (!sg_guard_ready() ||
+	    !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) || !sg_enter_tables())
 		return 0;
 	if (fstatat(dirfd, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISDIR(st.st_mode)) {
@@ -564,8 +576,8 @@ void sg_guard_resized_path(const char *path)
 	struct stat st;
 	int saved = errno;
 
-	if (!sg_guard_ready() || !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) ||
-	    !sg_enter_tables())
+	if (!sg_guard_ready() ||
+	    !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) || !sg_enter_tables())
 		return;
 	if (stat(path, &st) == 0) {
 		f = sg_file_find_ino(st.st_dev, st.st_ino);
