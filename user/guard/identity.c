@@ -58,7 +58,7 @@ int sg_identity(int fd, struct stat *st, struct sg_file_id *id)
 
 bool sg_identity_is(int fd, const struct sg_file_id *id, struct stat *st)
 {
-	struct sg_file_id now;
+	struct sg_file_id now = { 0 };
 
 	return sg_identity(fd, st, &now) == 0 && sg_file_id_equal(&now, id);
 }

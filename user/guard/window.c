@@ -226,7 +226,11 @@ static void trial_end(struct sg_window_group *g, bool change, uint64_t now_ns)
 	exploit(g, now_ns);
 }
 
-/* The rounds measure the verdict's side, the other, and both again unless the other has lost. */
+/*
+ * The rounds measure the verdict's side, the other, and both again unless the other has lost. The first trial of
+ * all ends after one pair: until it does, every caller pays for the side that nobody has chosen, and a wrong
+ * verdict lasts no longer than until the next trial.
+ */
 static void trial_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
 {
 	struct sg_window_side *side = &g->side[index_of(g->choice)];
@@ -234,7 +238,7 @@ static void trial_step(struct sg_window_group *g, const struct measured *m, uint
 	side->rate = max_u64(side->rate, m->rate);
 	side->ref_t_ns = m->t_ns;
 	side->ref_callers = m->callers_x16;
-	if (g->round == 3 || (g->round == 1 && g->decided && !other_is_better(g)) ||
+	if (g->round == 3 || (g->round == 1 && (!g->decided || !other_is_better(g))) ||
 	    clear_loser(g, m)) {
 		trial_end(g, other_is_better(g), now_ns);
 		return;
@@ -271,10 +275,14 @@ static void exploit_step(struct sg_window_group *g, const struct measured *m, ui
 
 static void lone_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
 {
-	if (g->decided && !differs(m->callers_x16, g->side[index_of(g->verdict)].ref_callers))
+	if (g->decided && !differs(m->callers_x16, g->side[index_of(g->verdict)].ref_callers)) {
 		exploit(g, now_ns);
-	else
-		trial_begin(g, now_ns);
+		return;
+	}
+	trial_begin(g, now_ns);
+	/* Alone, callers group: what was measured is the trial's first round if that is the verdict's side. */
+	if (g->verdict == SG_GROUP)
+		trial_step(g, m, now_ns);
 }
 
 static void measured(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)

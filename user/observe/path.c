@@ -167,8 +167,8 @@ static bool under_mount(const struct sg_mounts *m, dev_t dev, const char *path, 
 
 static bool leads_to(const char *path, const struct sg_file_key *key)
 {
-	dev_t dev;
-	__u64 ino;
+	dev_t dev = 0;
+	__u64 ino = 0;
 
 	return !cheap_stat(path, &dev, &ino) && dev == sg_dev_from_kernel(key->dev) &&
 	       ino == key->ino;

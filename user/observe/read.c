@@ -51,6 +51,8 @@ int sg_map_snapshot(int fd, const struct sg_map_desc *d, void **keys, void **val
 
 	if (rc)
 		return rc;
+	if (!entries)
+		return -EINVAL;
 	*keys = calloc(entries, d->key_size);
 	*values = calloc(entries, d->value_size);
 	*n = entries;
