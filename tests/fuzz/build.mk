@@ -5,10 +5,10 @@
 # tests/fuzz/corpus/NAME holds the seeds of fuzz_NAME.c, and every input that once broke it.
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_GUARD   := $(addprefix user/guard/,policy.c glob.c units.c session.c hist.c)
+FUZZ_GUARD   := $(addprefix user/guard/,policy.c policy_parse.c glob.c units.c session.c hist.c)
 FUZZ_FLAGS   := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-$(O)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_GUARD) $(FUZZ_GUARD:.c=.h)
+$(O)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_GUARD) $(wildcard $(FUZZ_GUARD:.c=.h))
 	@mkdir -p $(@D)
 	$(call say,FUZZCC,$<)$(CLANG) $(SG_CFLAGS) -O1 -g $(FUZZ_FLAGS) -o $@ $< $(FUZZ_GUARD)
 

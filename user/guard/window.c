@@ -117,6 +117,12 @@ static uint64_t rate_of(uint64_t calls, uint64_t ns)
 	return mul_div(calls, UINT64_C(1000000000000), max_u64(ns, 1));
 }
 
+/* Without its longest gap: at its best, if a stall fell into it. */
+static uint64_t best_rate(const struct sg_window_group *g, const struct measured *m)
+{
+	return rate_of(m->calls, m->elapsed_ns - min_u64(g->longest_gap_ns, m->elapsed_ns));
+}
+
 /*
  * Not half as good as the verdict's side, even without its longest gap (a stall must not decide):
  * a quarter of a measurement shows that.
@@ -124,8 +130,7 @@ static uint64_t rate_of(uint64_t calls, uint64_t ns)
 static bool clear_loser(const struct sg_window_group *g, const struct measured *m)
 {
 	return g->phase == SG_WINDOW_TRIAL && g->choice != g->verdict &&
-	       rate_of(m->calls, m->elapsed_ns - min_u64(g->longest_gap_ns, m->elapsed_ns)) <
-		       g->side[index_of(g->verdict)].rate / 2;
+	       best_rate(g, m) < g->side[index_of(g->verdict)].rate / 2;
 }
 
 static void count_sync(struct sg_window_group *g, uint64_t now_ns, uint64_t sync_ns,
@@ -198,6 +203,8 @@ static void trial_begin(struct sg_window_group *g, uint64_t now_ns)
 	g->round = 0;
 	g->side[SG_GROUP].rate = 0;
 	g->side[SG_BARE].rate = 0;
+	g->side[SG_GROUP].best_rate = 0;
+	g->side[SG_BARE].best_rate = 0;
 	g->side_ns[SG_GROUP] = 0;
 	g->side_ns[SG_BARE] = 0;
 	g->switched_ns = now_ns;
@@ -226,19 +233,28 @@ static void trial_end(struct sg_window_group *g, bool change, uint64_t now_ns)
 	exploit(g, now_ns);
 }
 
+/* Is one side better even if the other had the only stall? */
+static bool is_plain(const struct sg_window_group *g)
+{
+	const struct sg_window_side *a = &g->side[SG_GROUP], *b = &g->side[SG_BARE];
+
+	return a->rate > mul_div(b->best_rate, HYSTERESIS_PCT, 100) ||
+	       b->rate > mul_div(a->best_rate, HYSTERESIS_PCT, 100);
+}
+
 /*
  * The rounds measure the verdict's side, the other, and both again unless the other has lost. The first trial of
- * all ends after one pair: until it does, every caller pays for the side that nobody has chosen, and a wrong
- * verdict lasts no longer than until the next trial.
+ * all may end after one pair: until it does, every caller pays for a side that nothing speaks for yet.
  */
 static void trial_step(struct sg_window_group *g, const struct measured *m, uint64_t now_ns)
 {
 	struct sg_window_side *side = &g->side[index_of(g->choice)];
 
 	side->rate = max_u64(side->rate, m->rate);
+	side->best_rate = max_u64(side->best_rate, best_rate(g, m));
 	side->ref_t_ns = m->t_ns;
 	side->ref_callers = m->callers_x16;
-	if (g->round == 3 || (g->round == 1 && (!g->decided || !other_is_better(g))) ||
+	if (g->round == 3 || (g->round == 1 && (g->decided ? !other_is_better(g) : is_plain(g))) ||
 	    clear_loser(g, m)) {
 		trial_end(g, other_is_better(g), now_ns);
 		return;

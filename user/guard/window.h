@@ -35,6 +35,7 @@ enum sg_window_phase {
 struct sg_window_side {
 	uint64_t t_ns;	      /* smoothed sync time on this side, relaxed atomic */
 	uint64_t rate;	      /* calls per 1000 s: the better measurement of the trial under way */
+	uint64_t best_rate;   /* the same without the longest gap of each measurement */
 	uint64_t ref_t_ns;    /* mean sync time when last measured in a trial */
 	uint64_t ref_callers; /* mean concurrent callers then, × 16 */
 };
@@ -96,7 +97,7 @@ uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
  * Alternates measurements of both sides, by completed calls per second over at least 20 ms, 16
  * smoothed sync times and 16 syncs, and runs the better one (3 % hysteresis; a change of sides needs
  * two pairs of measurements, of which the better of each side counts, so that one stall decides
- * nothing). The other side is tried again after 16, 32, 64 and then every 128 times what the trial
+ * nothing; of the first trial one pair, if it is plain even so). The other side is tried again after 16, 32, 64 and then every 128 times what the trial
  * cost, so a steady load loses less than 1 % to trials; and soon when the mean sync time or the
  * number of callers changes by more than 2 ×. A lone caller never enters it.
  */
