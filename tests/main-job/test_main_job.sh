@@ -80,6 +80,14 @@ interrupted() {
 test_interrupt_leaves_nothing() { interrupted INT; }
 test_sigterm_leaves_nothing() { interrupted TERM; }
 
+test_reader_that_goes_away_leaves_nothing() {
+	needs_rsyslogd
+	begin
+	LINES_N=100 "$MAIN_JOB" 2>"$T/err" | head -n 5 >"$T/out"
+	wait_for 20 eval '[ -z "$(ls -A "$T/tmp")" ]' || fail "left in TMPDIR: $(find "$T/tmp")"
+	nothing_left
+}
+
 command_is_guarded() { # WHO…
 	local status=0
 	begin
