@@ -6,7 +6,7 @@
 #	make test-helpers && tests/vm/guest-tests -d 512M -t 900 tests/vm/bench_group.sh
 #
 # PAIRS (3) interleaved pairs of MS (2500) milliseconds each; THREADS, FILE_SYSTEMS. The marks are those of the design.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$TOP/tests/vm/guard.sh"
 # limit: 880 s
 PAIRS=${PAIRS:-3} MS=${MS:-2500} THREADS=${THREADS:-1 4 16 64} FILE_SYSTEMS=${FILE_SYSTEMS:-ext4 xfs}

@@ -14,7 +14,8 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		return 2;
 	while (n-- > 0)
-		if (syscall(SYS_write, fd, record, sizeof(record)) != sizeof(record) || syscall(SYS_fsync, fd))
+		if (syscall(SYS_write, fd, record, sizeof(record)) != sizeof(record) ||
+		    syscall(SYS_fsync, fd))
 			return 1;
 	return 0;
 }

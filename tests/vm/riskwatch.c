@@ -38,7 +38,8 @@ int main(int argc, char **argv)
 	if (err)
 		fprintf(stderr, "riskwatch: %s: %s\n", argv[1], strerror(-err));
 	else
-		printf("records %llu bytes %llu\n", file.rec.max_risk_records, file.rec.max_risk_bytes);
+		printf("records %llu bytes %llu\n", file.rec.max_risk_records,
+		       file.rec.max_risk_bytes);
 	sg_observe_close(o);
 	return err != 0;
 }
