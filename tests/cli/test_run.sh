@@ -203,4 +203,17 @@ test_a_blocked_or_ignored_signal_stays_so() {
 	bare=$(sh -c 'trap "" HUP USR1; exec "$@"' sh sh -c "$show")
 	eq "$(sh -c 'trap "" HUP USR1; exec "$@"' sh "$SG" run --no-observe --socket-dir "$T/s" -- sh -c "$show")" "$bare"
 }
+# A kernel without BTF: an empty file in its place, in a mount namespace of our own.
+test_a_kernel_without_btf_costs_the_observer_alone() {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	unshare -m mount --bind /dev/null /sys/kernel/btf/vmlinux 2>/dev/null || skip "no mount over /sys/kernel/btf/vmlinux"
+	without_btf() { unshare -m sh -c 'mount --bind /dev/null /sys/kernel/btf/vmlinux && exec "$@"' sh "$@"; }
+	export SPOOLGUARD_PIN_DIR=$T/pins
+	gives 3 without_btf "$SG" observe --duration 1s; says BTF
+	gives 3 without_btf "$SG" -j observe --duration 1s; json '.error.code == 3' out
+	gives 5 without_btf "$SG" run --socket-dir "$T/s" -- sh -c 'echo unharmed; exit 5'; says BTF
+	eq "$(cat out)" unharmed
+	gives 0 without_btf "$SG" -j feature probe
+	json '[.features[] | select(.name == "btf")][0].available == "no"' out
+}
 tap_main

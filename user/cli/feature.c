@@ -40,15 +40,17 @@ static void tell(struct features *f, const char *name, enum state state, const c
 static void probe_kernel(struct features *f)
 {
 	struct utsname u;
-	char buf[300];
+	char buf[300], byte;
+	int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
+	bool btf = fd >= 0 && read(fd, &byte, 1) == 1;
 
+	if (fd >= 0)
+		close(fd);
 	uname(&u);
 	snprintf(buf, sizeof(buf), "%s %s %s", u.sysname, u.release, u.machine);
 	tell(f, "kernel", YES, buf);
-	tell(f, "btf", access("/sys/kernel/btf/vmlinux", R_OK) ? NO : YES,
-	     access("/sys/kernel/btf/vmlinux", R_OK)
-		     ? "/sys/kernel/btf/vmlinux is missing: no observer"
-		     : "/sys/kernel/btf/vmlinux");
+	tell(f, "btf", btf ? YES : NO,
+	     btf ? "/sys/kernel/btf/vmlinux" : "/sys/kernel/btf/vmlinux is missing or empty: no observer");
 }
 
 static void probe_bpffs(struct features *f)
