@@ -50,7 +50,8 @@ static void probe_kernel(struct features *f)
 	snprintf(buf, sizeof(buf), "%s %s %s", u.sysname, u.release, u.machine);
 	tell(f, "kernel", YES, buf);
 	tell(f, "btf", btf ? YES : NO,
-	     btf ? "/sys/kernel/btf/vmlinux" : "/sys/kernel/btf/vmlinux is missing or empty: no observer");
+	     btf ? "/sys/kernel/btf/vmlinux"
+		 : "/sys/kernel/btf/vmlinux is missing or empty: no observer");
 }
 
 static void probe_bpffs(struct features *f)
