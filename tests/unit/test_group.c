@@ -20,12 +20,13 @@
 struct call {
 	uint64_t entered, left;
 	int error;
-	bool led;
+	bool led, full;
 };
 
 struct sync {
 	uint64_t began, ended;
 	int error;
+	bool full;
 };
 
 /* One clock for all: a counter, so that "before" is never a tie. */
@@ -42,13 +43,14 @@ static uint64_t tick(void)
 	return atomic_fetch_add(&moment, 1) + 1;
 }
 
-static int record_sync(void *arg)
+static int record_sync(void *arg, bool full)
 {
 	uint32_t i = atomic_fetch_add(&n_syncs, 1), every = atomic_load(&fail_every);
 	struct sync *s = &syncs[i];
 
 	(void)arg;
 	s->began = tick();
+	s->full = full;
 	s->error = fdatasync(file) ? errno : 0;
 	if (every && i % every == 0)
 		s->error = EIO;
@@ -63,8 +65,10 @@ static void *caller(void *arg)
 
 	for (i = 0; i < CALLS; i++) {
 		CU_ASSERT_FATAL(write(file, "record\n", 7) == 7);
+		mine[i].full = i % 7 == 0; /* an fsync among fdatasyncs */
 		mine[i].entered = tick();
-		mine[i].error = sg_group_sync(&group, record_sync, NULL, 10000000, &mine[i].led);
+		mine[i].error = sg_group_sync(&group, record_sync, NULL, mine[i].full, 10000000,
+					      &mine[i].led);
 		mine[i].left = tick();
 	}
 	return NULL;
@@ -75,7 +79,8 @@ static bool served(const struct call *c)
 	uint32_t i;
 
 	for (i = 0; i < n_syncs; i++)
-		if (syncs[i].error == 0 && syncs[i].began > c->entered && syncs[i].ended < c->left)
+		if (syncs[i].error == 0 && syncs[i].began > c->entered &&
+		    syncs[i].ended < c->left && syncs[i].full >= c->full)
 			return true;
 	return false;
 }
@@ -167,9 +172,10 @@ static void test_every_member_of_a_failed_group_gets_the_error(void)
 
 static pthread_barrier_t both;
 
-static int bad_descriptor(void *arg)
+static int bad_descriptor(void *arg, bool full)
 {
 	(void)arg;
+	(void)full;
 	pthread_barrier_wait(&both);
 	/* Until the other one waits for the next sync. */
 	while (atomic_load(&group.pending[0]) + atomic_load(&group.pending[1]) == 0)
@@ -181,12 +187,13 @@ static void *bad_leader(void *arg)
 {
 	bool led;
 
-	*(int *)arg = sg_group_sync(&group, bad_descriptor, NULL, 0, &led);
+	*(int *)arg = sg_group_sync(&group, bad_descriptor, NULL, false, 0, &led);
 	return NULL;
 }
 
-static int good(void *arg)
+static int good(void *arg, bool full)
 {
+	(void)full;
 	++*(int *)arg;
 	return 0;
 }
@@ -201,7 +208,7 @@ static void test_a_bad_descriptor_of_the_leader_fails_only_the_leader(void)
 	pthread_barrier_init(&both, NULL, 2);
 	CU_ASSERT_FATAL(pthread_create(&t, NULL, bad_leader, &bad) == 0);
 	pthread_barrier_wait(&both);
-	error = sg_group_sync(&group, good, &made, 0, &led);
+	error = sg_group_sync(&group, good, &made, false, 0, &led);
 	pthread_join(t, NULL);
 	CU_ASSERT_EQUAL(bad, EBADF);
 	CU_ASSERT_EQUAL(error, 0);
@@ -209,7 +216,34 @@ static void test_a_bad_descriptor_of_the_leader_fails_only_the_leader(void)
 	pthread_barrier_destroy(&both);
 }
 
+/* --- a caller that only looked gives the lock back while another goes to sleep on it --- */
+
+static void *lone(void *arg)
+{
+	bool led;
+
+	sg_group_sync(&group, good, arg, false, 0, &led);
+	return NULL;
+}
+
+static void test_a_caller_does_not_sleep_behind_one_that_only_looks(void)
+{
+	struct timespec pause = { 0, 20000000 };
+	pthread_t t;
+	int made = 0;
+
+	memset(&group, 0, sizeof(group));
+	atomic_store(&group.lock, SG_GROUP_LOOKS);
+	CU_ASSERT_FATAL(pthread_create(&t, NULL, lone, &made) == 0);
+	nanosleep(&pause, NULL);
+	CU_ASSERT_EQUAL(made, 0);
+	atomic_store(&group.lock, SG_GROUP_FREE);
+	pthread_join(t, NULL);
+	CU_ASSERT_EQUAL(made, 1);
+}
+
 SG_TESTS("group", TEST(test_a_call_that_returns_0_had_a_sync_inside_it),
 	 TEST(test_two_callers_are_served_too), TEST(test_a_lone_caller_leads_every_sync),
 	 TEST(test_every_member_of_a_failed_group_gets_the_error),
+	 TEST(test_a_caller_does_not_sleep_behind_one_that_only_looks),
 	 TEST(test_a_bad_descriptor_of_the_leader_fails_only_the_leader))

@@ -8,6 +8,11 @@
 #include "guard/clock.h"
 #include "guard/futex.h"
 
+/* A signal handler that jumps out of a call may take a wake-up with it, so nobody sleeps for ever on one. */
+#define AWAKE_NS 200000000ull
+/* Between taking the lock and knowing whether to lead there are a few instructions. */
+#define LOOKS_NS 50000ull
+
 bool sg_group_void_error(int error)
 {
 	return error == EBADF || error == EINVAL || error == EROFS || error == ENOSYS ||
@@ -28,9 +33,11 @@ static uint32_t bit_of(uint32_t number)
 /* One process only: the words are private, which spares the kernel a look at the mapping. */
 static void wait_finished(struct sg_group *g, uint32_t seen, uint32_t need)
 {
+	uint64_t end_ns = sg_now_ns() + AWAKE_NS;
+	struct timespec end = { (time_t)(end_ns / 1000000000), (long)(end_ns % 1000000000) };
 	int saved = errno;
 
-	syscall(SYS_futex, &g->finished, FUTEX_WAIT_BITSET_PRIVATE, seen, NULL, NULL, bit_of(need));
+	syscall(SYS_futex, &g->finished, FUTEX_WAIT_BITSET_PRIVATE, seen, &end, NULL, bit_of(need));
 	errno = saved;
 }
 
@@ -46,7 +53,7 @@ static bool try_lead(struct sg_group *g)
 {
 	uint32_t nobody = 0;
 
-	return atomic_compare_exchange_strong(&g->lock, &nobody, 1);
+	return atomic_compare_exchange_strong(&g->lock, &nobody, SG_GROUP_LOOKS);
 }
 
 static void note(struct sg_group *g, uint64_t now_ns, uint64_t sync_ns)
@@ -103,7 +110,7 @@ static void finish(struct sg_group *g, uint32_t number, int error)
 		     (uint64_t)number << 32 | (uint32_t)error);
 	/* The lock first: a caller that then finds `finished` unchanged can lead, and one that slept on
 	 * the old value is woken below. A new leader may finish before us, so only ever move forward. */
-	atomic_store(&g->lock, 0);
+	atomic_store(&g->lock, SG_GROUP_FREE);
 	seen = atomic_load(&g->finished);
 	while (!reached(seen, number) && !atomic_compare_exchange_weak(&g->finished, &seen, number))
 		;
@@ -121,7 +128,8 @@ static void no_signals(sigset_t *old)
 	pthread_sigmask(SIG_SETMASK, &all, old);
 }
 
-static int lead(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns)
+static int lead(struct sg_group *g, sg_group_issue issue, void *arg, bool full,
+		uint64_t max_wait_ns)
 {
 	uint32_t number = atomic_load(&g->begun) + 1;
 	uint64_t t0, t1;
@@ -130,8 +138,9 @@ static int lead(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t ma
 	gather(g, number, max_wait_ns);
 	atomic_store(&g->begun, number);
 	g->served_last = atomic_exchange(&g->pending[number & 1], 0);
+	full |= atomic_exchange(&g->full[number & 1], 0);
 	t0 = sg_now_ns();
-	error = issue(arg);
+	error = issue(arg, full);
 	t1 = sg_now_ns();
 	g->came_last = atomic_load(&g->pending[(number + 1) & 1]);
 	atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
@@ -155,10 +164,10 @@ static bool outcome(const struct sg_group *g, uint32_t need, uint32_t finished, 
 	return !sg_group_void_error(*error);
 }
 
-static int bare(struct sg_group *g, sg_group_issue issue, void *arg)
+static int bare(struct sg_group *g, sg_group_issue issue, void *arg, bool full)
 {
 	uint64_t t0 = sg_now_ns(), t1;
-	int error = issue(arg);
+	int error = issue(arg, full);
 
 	t1 = sg_now_ns();
 	atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
@@ -166,14 +175,29 @@ static int bare(struct sg_group *g, sg_group_issue issue, void *arg)
 	return error;
 }
 
-static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns,
-		   bool *led)
+/* Returns the number that this caller needs. */
+static uint32_t enter(struct sg_group *g, bool full)
 {
-	uint32_t need = atomic_load(&g->begun) + 1, finished;
+	uint32_t need = atomic_load(&g->begun) + 1;
+
+	/* A leader numbers his sync and then looks who wants it full; if he was quicker, the next one. */
+	while (full) {
+		atomic_store(&g->full[need & 1], 1);
+		if (!reached(atomic_load(&g->begun), need))
+			break;
+		need = atomic_load(&g->begun) + 1;
+	}
+	arrive(g, need);
+	return need;
+}
+
+static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, bool full,
+		   uint64_t max_wait_ns, bool *led)
+{
+	uint32_t need = enter(g, full), finished, lock;
 	sigset_t old;
 	int error;
 
-	arrive(g, need);
 	for (;;) {
 		finished = atomic_load(&g->finished);
 		if (reached(finished, need)) {
@@ -181,12 +205,17 @@ static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t
 				atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
 				return error;
 			}
-			need = atomic_load(&g->begun) + 1;
-			arrive(g, need);
+			need = enter(g, full);
 			continue;
 		}
-		if (atomic_load(&g->lock)) {
+		lock = atomic_load(&g->lock);
+		if (lock == SG_GROUP_LEADS) {
 			wait_finished(g, finished, need);
+			continue;
+		}
+		if (lock == SG_GROUP_LOOKS) {
+			/* It may be released with nothing done, and nobody woken. */
+			sg_futex_wait(&g->lock, SG_GROUP_LOOKS, LOOKS_NS);
 			continue;
 		}
 		no_signals(&old);
@@ -196,28 +225,29 @@ static int grouped(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t
 		}
 		if (!reached(atomic_load(&g->finished), need)) {
 			*led = true;
-			error = lead(g, issue, arg, max_wait_ns);
+			atomic_store(&g->lock, SG_GROUP_LEADS);
+			error = lead(g, issue, arg, full, max_wait_ns);
 			pthread_sigmask(SIG_SETMASK, &old, NULL);
 			return error;
 		}
-		atomic_store(&g->lock, 0);
+		atomic_store(&g->lock, SG_GROUP_FREE);
 		wake_finished(g, atomic_load(&g->begun) + 1, 1);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 	}
 }
 
-int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns,
-		  bool *led)
+int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, bool full,
+		  uint64_t max_wait_ns, bool *led)
 {
 	int error;
 
 	atomic_fetch_add_explicit(&g->inside, 1, memory_order_relaxed);
 	if (sg_window_group_choose(&g->window) == SG_BARE) {
 		*led = true;
-		error = bare(g, issue, arg);
+		error = bare(g, issue, arg, full);
 	} else {
 		*led = false;
-		error = grouped(g, issue, arg, max_wait_ns, led);
+		error = grouped(g, issue, arg, full, max_wait_ns, led);
 	}
 	atomic_fetch_sub_explicit(&g->inside, 1, memory_order_relaxed);
 	return error;
@@ -225,7 +255,7 @@ int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t 
 
 void sg_group_forked(struct sg_group *g)
 {
-	atomic_store(&g->lock, 0);
+	atomic_store(&g->lock, SG_GROUP_FREE);
 	atomic_store(&g->window_lock, 0);
 	atomic_store(&g->gather_target, 0);
 	atomic_store(&g->inside, 0);

@@ -29,12 +29,19 @@
 
 #define SG_GROUP_RESULTS 16
 
+enum sg_group_lock {
+	SG_GROUP_FREE,
+	SG_GROUP_LOOKS, /* taken, to see whether a sync is still needed */
+	SG_GROUP_LEADS, /* `finished` will move: whoever sleeps on it is woken */
+};
+
 struct sg_group {
-	_Atomic uint32_t lock;	   /* 1: somebody leads */
+	_Atomic uint32_t lock;	   /* enum sg_group_lock */
 	_Atomic uint32_t begun;	   /* number of the last sync that began */
 	_Atomic uint32_t finished; /* futex: number of the last that ended */
 	_Atomic uint32_t pending
 		[2]; /* callers that need a sync of that parity; a guide, not a count to trust */
+	_Atomic uint32_t full[2]; /* somebody needs an fsync, not only an fdatasync, of that parity */
 	_Atomic uint32_t gather; /* futex: the leader waits for company */
 	_Atomic uint32_t gather_target;
 	_Atomic uint32_t inside; /* callers now in sg_group_sync */
@@ -46,11 +53,12 @@ struct sg_group {
 	struct sg_window_group window;
 };
 
-/* Makes one kernel sync. Returns 0 or an errno. */
-typedef int (*sg_group_issue)(void *arg);
+/* Makes one kernel sync, of all the metadata too if `full`. Returns 0 or an errno. */
+typedef int (*sg_group_issue)(void *arg, bool full);
 
 /*
- * Have a sync that begins after this call. issue(arg) makes it if this caller leads (*led is then true).
+ * Have a sync that begins after this call. issue() makes it if this caller leads (*led is then true).
+ * `full`: an fsync; whoever leads then makes one, though he himself wants less.
  * max_wait_ns bounds the wait for company. An errno for which void_error() is true concerns only the
  * caller (a bad descriptor), not the inode: the others then find another leader.
  *
@@ -59,8 +67,8 @@ typedef int (*sg_group_issue)(void *arg);
  *
  * Thread-safe. Not for a caller that interrupted itself in here: it would wait for itself.
  */
-int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, uint64_t max_wait_ns,
-		  bool *led);
+int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, bool full,
+		  uint64_t max_wait_ns, bool *led);
 
 /* Errors that say nothing of the inode's data: EBADF, EINVAL, EROFS, ENOSYS, EINTR. */
 bool sg_group_void_error(int error);

@@ -110,24 +110,27 @@ struct issue {
 	enum sg_counter counted;
 };
 
-static int issue(void *arg)
+static int issue(void *arg, bool full)
 {
 	const struct issue *i = arg;
 
+	if (full && i->op != SG_OP_FSYNC)
+		return sg_issue(i->f, i->fd, SG_OP_FSYNC, NULL, i->counted);
 	return sg_issue(i->f, i->fd, i->op, i->next, i->counted);
 }
 
 /* An error that only this description has not been told yet. sync_file_range far beyond the end waits
- * for nothing and does no I/O, but asks errseq. */
+ * for nothing and does no I/O, but asks errseq. Returns -1 where it may not be asked (seccomp). */
 static int own_error(int fd)
 {
 	int saved = errno, error = 0;
 
-	if (sg_sys_sync_file_range(fd, (int64_t)1 << 40, 4096, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
-	    !sg_group_void_error(errno) && errno != ESPIPE)
+	if (sg_sys_sync_file_range(fd, (int64_t)1 << 40, 4096, SYNC_FILE_RANGE_WAIT_BEFORE) != 0)
 		error = errno;
 	errno = saved;
-	return error;
+	if (error == EPERM || error == EACCES || error == ENOSYS)
+		return -1;
+	return sg_group_void_error(error) || error == ESPIPE ? 0 : error;
 }
 
 bool sg_poisoned(const struct sg_file *f, const struct sg_desc *d)
@@ -169,11 +172,13 @@ static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op o
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return EIO;
 	}
-	error = sg_group_sync(&f->group, issue, &i, COMPANY_MAX_NS, &led);
+	error = sg_group_sync(&f->group, issue, &i, op == SG_OP_FSYNC, COMPANY_MAX_NS, &led);
 	if (led)
 		return error;
-	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
 	own = own_error(fd);
+	if (own < 0) /* then only a sync of our own can tell */
+		return issue(&i, false);
+	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
 	if (own)
 		told(f, d, own, op);
 	/* The leader's error alone: nothing was made durable, but of our data none is lost. */
@@ -328,13 +333,16 @@ static int unheard(struct sg_file *f, struct sg_desc *d, int fd)
 static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
 		       const struct stat *st)
 {
+	struct sg_at_risk risk;
 	int error;
 
 	if (sg_poisoned(f, d)) {
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return EIO;
 	}
-	if (grew_unseen(f, st) || !sg_file_served(f))
+	/* With nothing at risk no flush is to come: what is asked for is a new file, a cut, a mode. */
+	sg_ledger_at_risk(f->ledger, &risk);
+	if (grew_unseen(f, st) || !sg_file_served(f) || !risk.records)
 		return group_sync(f, d, fd, op, next);
 	error = unheard(f, d, fd);
 	if (error) {
@@ -441,12 +449,14 @@ static bool holds(const struct sg_file *f)
 
 static int drain_by_fd(struct sg_file *f, int fd)
 {
-	struct issue i = { f, fd,
-			   atomic_load(&f->ledger->want_full) ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL,
-			   SG_C_DRAINS };
-	bool led;
+	bool led, full = atomic_exchange(&f->ledger->want_full, 0);
+	struct issue i = { f, fd, full ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL, SG_C_DRAINS };
 
-	return sg_group_sync(&f->group, issue, &i, 0, &led) ? -EIO : 0;
+	if (sg_group_sync(&f->group, issue, &i, full, 0, &led) == 0)
+		return 0;
+	if (full)
+		atomic_store(&f->ledger->want_full, 1);
+	return -EIO;
 }
 
 /* The broker has a descriptor of its own: have it sync, and wait. -EAGAIN: it is gone. */
