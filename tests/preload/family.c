@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -324,6 +325,50 @@ static int later(char **a)
 	return 0;
 }
 
+/* killed LOG: children killed inside their writes, while we have the file open; then we append. */
+static int killed(char **a)
+{
+	struct timespec run = { 0, 20000000 }, idle = { 0, 100000000 };
+	static const char line[] = "a line of a process that is about to be killed\n";
+	int fd = open_log(a[0]), i;
+	pid_t child;
+
+	append(fd, "before\n");
+	for (i = 0; i < 10; i++) {
+		child = fork();
+		if (child < 0)
+			DIE("fork");
+		for (; child == 0;)
+			append(fd, line);
+		nanosleep(&run, NULL);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	nanosleep(&idle, NULL);
+	for (i = 0; i < 3; i++) {
+		append(fd, "after\n");
+		sync_it(fd);
+	}
+	puts("done");
+	return close(fd);
+}
+
+/* bits LOG: syncs that are not about appends. */
+static int bits(char **a)
+{
+	struct timespec flushed = { 0, 300000000 };
+	int fd = open_log(a[0]);
+
+	append(fd, "line\n");
+	if (fsync(fd))
+		DIE("fsync");
+	nanosleep(&flushed, NULL);
+	if (ftruncate(fd, 0) || fdatasync(fd) || fchmod(fd, 0600) || fsync(fd))
+		DIE("cut");
+	puts("done");
+	return close(fd);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(char **args);
@@ -332,7 +377,8 @@ static const struct {
 	{ "closeall", closeall, 2 }, { "chain", chain, 2 },   { "tree", tree, 1 },
 	{ "locks", locks, 1 },	     { "flocks", flocks, 1 }, { "userns", userns, 1 },
 	{ "storm", storm, 1 },	     { "osync", osync, 1 },   { "daemon", daemonize, 1 },
-	{ "later", later, 1 },	     { "cancel", cancel, 1 },
+	{ "later", later, 1 },	     { "cancel", cancel, 1 }, { "killed", killed, 1 },
+	{ "bits", bits, 1 },
 };
 
 int main(int argc, char **argv)

@@ -162,6 +162,27 @@ is_daemon() {
 }
 test_daemon_of_libc_redirects_behind_our_back() { in_modes is_daemon; }
 
+survives_the_killed() {
+	local bounds=max_records=100000000,max_bytes=1GiB
+	[ -x "$SPOOLGUARD" ] || skip "no command"
+	eq "$(timeout 20 "$SPOOLGUARD" run --no-observe --socket-dir "$T/run" \
+		--policy "$PWD/*.log:mode=$1,max_delay=50ms,$bounds" -- "$H/family" killed k.log)" "done" "killed"
+	eq "$(tail -n 3 k.log | xargs)" "after after after" "the log"
+}
+test_appends_go_on_after_others_were_killed_inside_theirs() {
+	survives_the_killed window
+	survives_the_killed ensure
+}
+
+test_sync_of_a_cut_or_a_mode_in_a_window_is_made() {
+	[ -x "$SPOOLGUARD" ] || skip "no command"
+	"$SPOOLGUARD" -j run --no-observe --socket-dir "$T/run" --report="$T/report" \
+		--policy "$T/b.log:mode=window,max_delay=50ms" -- "$H/family" bits b.log
+	wait_for 5 test -s "$T/report"
+	eq "$(jq -c '.files[] | select(.path | endswith("b.log")) | .shim.syncs | [.calls, .led, .windowed]' report)" \
+		'[3,2,1]' "b.log"
+}
+
 exits() { family "" "$1" later e.log; eq "$(xargs <e.log)" "main atexit" "the log"; }
 test_appends_of_exit_handlers_are_there() { in_modes exits; }
 

@@ -237,6 +237,35 @@ static void test_a_file_without_bounds_has_a_peak_too(void)
 	CU_ASSERT_EQUAL(risk().records, 0);
 }
 
+static void test_a_refusal_makes_the_oldest_no_younger(void)
+{
+	fresh(100, 100, 50);
+	CU_ASSERT_EQUAL(append(60, 10), 0);
+	CU_ASSERT_EQUAL(append(60, 40), -EAGAIN);
+	CU_ASSERT_EQUAL(risk().oldest_ns, 10);
+	CU_ASSERT_EQUAL(append(1, 61), -EAGAIN);
+}
+
+static void test_what_the_dead_reserved_is_covered_by_the_next_sync(void)
+{
+	bool kick;
+
+	fresh(2, 100, 50);
+	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 7, 10, &kick), 0);
+	sync_at(20);
+	CU_ASSERT_EQUAL(risk().records, 1);
+	sg_ledger_orphaned(&l, 1, 7);
+	CU_ASSERT_EQUAL(risk().records, 1);
+	sync_at(30);
+	CU_ASSERT_EQUAL(risk().records, 0);
+	CU_ASSERT_EQUAL(risk().oldest_ns, 0);
+	/* One that was not dead after all must not shut the window for good. */
+	sg_ledger_done(&l, 7, 7);
+	sync_at(40);
+	CU_ASSERT_EQUAL(risk().oldest_ns, 0);
+	CU_ASSERT_EQUAL(append(1, 200), 0);
+}
+
 SG_TESTS("ledger", TEST(test_records_are_bounded),
 	 TEST(test_bytes_are_bounded_and_a_refusal_takes_nothing),
 	 TEST(test_nothing_is_admitted_past_max_delay),
@@ -245,4 +274,6 @@ SG_TESTS("ledger", TEST(test_records_are_bounded),
 	 TEST(test_a_failed_write_alone_leaves_nothing_at_risk),
 	 TEST(test_a_failure_poisons_what_was_open_and_nothing_later),
 	 TEST(test_a_second_failure_keeps_the_first), TEST(test_the_bound_holds_under_contention),
-	 TEST(test_a_file_without_bounds_has_a_peak_too))
+	 TEST(test_a_file_without_bounds_has_a_peak_too),
+	 TEST(test_a_refusal_makes_the_oldest_no_younger),
+	 TEST(test_what_the_dead_reserved_is_covered_by_the_next_sync))

@@ -48,6 +48,9 @@ struct broker_ledger {
 	enum sg_on_error on_error;
 	uint64_t sync_ns;   /* smoothed */
 	uint64_t wanted_ns; /* when it was last seen to be wanted; under lock */
+	struct {
+		uint64_t reserved, done, since_ns;
+	} still; /* the flusher's: since when nothing moves although something is reserved */
 	pthread_t thread;
 	struct sg_broker *broker;
 };

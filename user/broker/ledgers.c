@@ -21,6 +21,10 @@
 #include "guard/identity.h"
 #include "guard/window.h"
 
+/* How long a reservation that no process has a write for must stand still until it counts as a dead
+ * process'. A write is announced before it reserves, so this only bridges the reading of two memories. */
+#define ORPHANED_NS 100000000ull
+
 /* How long nobody has had a file open before our descriptor of it is closed. */
 #define UNUSED_NS 1000000000ull
 
@@ -98,6 +102,62 @@ static bool nothing_to_cover(const struct sg_ledger *l)
 	return atomic_load(&l->done_records) == atomic_load(&l->covered_records);
 }
 
+/* Has a live process a write of this ledger under way, or too much of everything to tell? */
+static bool under_way(const struct sg_broker *b, uint32_t ledger)
+{
+	const struct broker_session *s;
+	const struct sg_session_op *op;
+	uint32_t i, j, file, busy;
+
+	for (i = 0; i < SG_BROKER_SESSIONS; i++) {
+		s = &b->sessions[i];
+		if (!s->used || s->ended)
+			continue;
+		for (j = 0, busy = 0; j < SG_OPS; j++) {
+			op = &s->mem->ops[j];
+			if (atomic_load_explicit(&op->start_ns, memory_order_acquire) == 0)
+				continue;
+			busy++;
+			file = atomic_load_explicit(&op->file, memory_order_relaxed);
+			if (atomic_load_explicit(&op->kind, memory_order_relaxed) == SG_OP_WRITE &&
+			    file < SG_FILES &&
+			    atomic_load_explicit(&s->mem->files[file].ledger,
+						 memory_order_relaxed) == ledger + 1)
+				return true;
+		}
+		if (busy == SG_OPS)
+			return true;
+	}
+	return false;
+}
+
+/* A process that was killed inside a write never gives its place back; while another has the file open
+ * nobody else does. All at risk is such places, or writes that are slow: tell them apart. */
+static void reclaim(struct broker_ledger *p)
+{
+	struct sg_ledger *l = broker_shared(p);
+	uint64_t reserved = atomic_load(&l->reserved_records), done = atomic_load(&l->done_records);
+	uint64_t bytes = atomic_load(&l->reserved_bytes) - atomic_load(&l->done_bytes);
+	uint64_t now_ns = sg_now_ns();
+	bool busy;
+
+	/* Whoever holds the lock may be waiting for our end. */
+	if (pthread_mutex_trylock(&p->broker->lock) != 0)
+		return;
+	busy = under_way(p->broker, broker_ledger_index(p));
+	pthread_mutex_unlock(&p->broker->lock);
+	if (busy || reserved != p->still.reserved || done != p->still.done) {
+		p->still.reserved = reserved;
+		p->still.done = done;
+		p->still.since_ns = now_ns;
+		return;
+	}
+	if (now_ns - p->still.since_ns < ORPHANED_NS || (int64_t)(reserved - done) <= 0)
+		return;
+	atomic_store(&p->died, true);
+	sg_ledger_orphaned(l, reserved - done, (int64_t)bytes > 0 ? bytes : 0);
+}
+
 static void *flusher(void *arg)
 {
 	struct broker_ledger *p = arg;
@@ -109,11 +169,15 @@ static void *flusher(void *arg)
 	for (;;) {
 		seen = atomic_load(&l->kick);
 		out = decide(p, last_begin_ns);
+		/* An fsync came while an fdatasync was covering the last append. */
+		if (out.what == SG_FLUSH_IDLE && p->fd >= 0 && atomic_load(&l->want_full))
+			out.what = SG_FLUSH_NOW;
+		else if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || nothing_to_cover(l))) {
 		atomic_store(&l->kick_records, out.records_mark);
 		atomic_store(&l->kick_bytes, out.bytes_mark);
-		if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || nothing_to_cover(l))) {
 			if (atomic_load(&p->stop))
 				break;
+			reclaim(p);
 			sg_futex_wait(&l->kick, seen, 20000000);
 			continue;
 		}
@@ -218,6 +282,7 @@ static void fill(struct broker_ledger *p, const struct sg_msg *m, const struct s
 
 	memset((void *)l, 0, sizeof(*l));
 	memset((void *)s, 0, sizeof(*s));
+	sg_session_uses(p->broker->session, broker_ledger_index(p));
 	p->used = true;
 	p->id = l->id = s->id = *id;
 	p->on_error = m->enrol.on_error;
@@ -320,9 +385,9 @@ int broker_enrol(struct sg_broker *b, const struct sg_msg *m, int fd)
 
 static bool uses(const struct broker_session *s, uint32_t ledger)
 {
-	uint32_t i;
+	uint32_t i, end = sg_session_files(s->mem);
 
-	for (i = 0; i < SG_FILES; i++)
+	for (i = 0; i < end; i++)
 		if (atomic_load_explicit(&s->mem->files[i].ledger, memory_order_relaxed) ==
 			    ledger + 1 &&
 		    atomic_load_explicit(&s->mem->files[i].state, memory_order_relaxed) ==
@@ -343,11 +408,13 @@ bool broker_in_use(const struct sg_broker *b, uint32_t ledger)
 }
 
 /* Nobody is left who could finish what he reserved. */
-static void give_up_reservations(struct sg_ledger *l)
+static void finish_reservations(struct sg_ledger *l)
 {
-	atomic_store(&l->reserved_bytes, atomic_load(&l->done_bytes));
-	atomic_store(&l->reserved_records, atomic_load(&l->done_records));
-	sg_ledger_progress(l);
+	int64_t records = (int64_t)(atomic_load(&l->reserved_records) - atomic_load(&l->done_records));
+	int64_t bytes = (int64_t)(atomic_load(&l->reserved_bytes) - atomic_load(&l->done_bytes));
+
+	if (records > 0)
+		sg_ledger_orphaned(l, (uint64_t)records, bytes > 0 ? (uint64_t)bytes : 0);
 }
 
 void broker_session_gone(struct sg_broker *b, struct broker_session *s)
@@ -361,7 +428,7 @@ void broker_session_gone(struct sg_broker *b, struct broker_session *s)
 		if (!p->used || !p->running || !uses(s, i))
 			continue;
 		if (!broker_in_use(b, i))
-			give_up_reservations(broker_shared(p));
+			finish_reservations(broker_shared(p));
 		sg_ledger_at_risk(broker_shared(p), &risk);
 		if (risk.records)
 			atomic_store(&p->died, true);

@@ -88,9 +88,9 @@ static uint64_t watch(struct sg_broker *b, const struct sg_session *s, uint64_t 
 static uint64_t shortest(const struct sg_session *s)
 {
 	uint64_t ns, min_ns = UINT64_MAX;
-	uint32_t i;
+	uint32_t i, end = sg_session_files(s);
 
-	for (i = 0; i < SG_FILES; i++) {
+	for (i = 0; i < end; i++) {
 		if (atomic_load_explicit(&s->files[i].state, memory_order_relaxed) != SG_SLOT_LIVE)
 			continue;
 		ns = threshold(s, i);

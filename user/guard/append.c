@@ -57,7 +57,7 @@ static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d
 	struct sg_ledger *l = f->ledger;
 	uint64_t waited_ns = 0;
 	uint32_t seen;
-	int op = -1, err;
+	int err;
 
 	for (;;) {
 		seen = atomic_load(&l->progress);
@@ -87,16 +87,17 @@ static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d
 		}
 		if (err == 0)
 			break;
-		if (!waited_ns) {
+		if (!waited_ns)
 			waited_ns = sg_now_ns();
-			op = sg_session_op_begin(sg_process.session, a->file, SG_OP_ADMISSION,
-						 bytes, sg_tid(), waited_ns);
-		}
+		sg_session_op_becomes(sg_process.session, a->op, SG_OP_ADMISSION, waited_ns);
 		wait_for_room(f, fd, seen);
+		/* A cancelled thread leaves no operation under way behind. */
+		sg_session_op_end(sg_process.session, a->op);
 		may_cancel();
+		a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes,
+					    sg_tid(), waited_ns);
 	}
 	if (waited_ns) {
-		sg_session_op_end(sg_process.session, op);
 		sg_count(a->stats, SG_C_APPENDS_WAITED, 1);
 		sg_count(a->stats, SG_C_APPEND_WAIT_NS, sg_now_ns() - waited_ns);
 	}
@@ -134,10 +135,16 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 		sg_file_demote(f, SG_F_NOT_APPEND);
 		a->in_window = false;
 	}
-	if (a->in_window &&
-	    atomic_load_explicit(&f->ledger->state, memory_order_relaxed) != SG_SLOT_LIVE)
+	if (a->in_window && !sg_file_has_ledger(f)) {
 		sg_file_enrol_again(f, fd);
+		a->in_window = sg_file_bounded(f);
+	}
+	/* Before the reservation, so that the broker knows one whose process was killed: nobody has a write
+	 * under way, and still something is reserved. */
+	a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes, sg_tid(),
+				    now_ns);
 	if (sg_poisoned(f, d) || (a->in_window && admit(a, f, d, fd, bytes) != 0)) {
+		sg_session_op_end(sg_process.session, a->op);
 		sg_count(a->stats, SG_C_APPENDS_REFUSED, 1);
 		a->stats = NULL;
 		sg_leave();
@@ -153,8 +160,7 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 	}
 	if (!atomic_load_explicit(&f->appended, memory_order_relaxed))
 		atomic_store(&f->appended, 1);
-	a->op = sg_session_op_begin(sg_process.session, a->file, SG_OP_WRITE, bytes, sg_tid(),
-				    a->began_ns);
+	sg_session_op_becomes(sg_process.session, a->op, SG_OP_WRITE, a->began_ns);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &a->cancel_state);
 	sg_hold(a);
 	return 0;

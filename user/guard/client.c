@@ -188,7 +188,11 @@ int sg_client_enrol(int fd, uint32_t slot, const struct sg_rule *rule, const str
 	}
 	if (got & 0x80000000u)
 		return -(int)(got & 0x7fffffffu);
-	return got <= SG_FILES ? (int)(got - 1) : -EPROTO;
+	if (got > SG_FILES)
+		return -EPROTO;
+	/* A late answer, to what was asked for another file in this slot? */
+	return sg_file_id_equal(&sg_process.registry->ledgers[got - 1].id, id) ? (int)(got - 1)
+									       : -ESTALE;
 }
 
 void sg_client_leave(void)

@@ -28,7 +28,9 @@ static void count_open(uint32_t file, int by)
 		return;
 	f = &sg_process.files[file];
 	n = atomic_fetch_add(&f->refs, (uint32_t)by) + (uint32_t)by;
-	atomic_store(&sg_file_stats(f)->open_count, n);
+	/* In a child that has no session yet it is still the parent's, who has his own opinion. */
+	if (atomic_load(&sg_process.own_session))
+		atomic_store(&sg_file_stats(f)->open_count, n);
 }
 
 static struct sg_desc *desc_new(uint32_t file, uint32_t flags, uint64_t opened_at)

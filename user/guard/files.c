@@ -142,6 +142,7 @@ static void publish(struct sg_file *f, int fd)
 	enum sg_verdict verdict =
 		sg_process.interposed ? SG_VERDICT_INTERPOSED : SG_VERDICT_UNKNOWN;
 
+	sg_session_uses(sg_process.session, sg_file_index(f));
 	if (fd >= 0 && verdict == SG_VERDICT_UNKNOWN)
 		verdict = sg_identity_verdict(fd);
 	s->id = f->id;
@@ -221,8 +222,7 @@ struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id,
 
 bool sg_file_served(const struct sg_file *f)
 {
-	return f->ledger_index != SG_LOCAL &&
-	       atomic_load_explicit(&f->ledger->state, memory_order_relaxed) == SG_SLOT_LIVE &&
+	return f->ledger_index != SG_LOCAL && sg_file_has_ledger(f) &&
 	       sg_broker_alive(sg_now_ns());
 }
 
@@ -234,10 +234,14 @@ void sg_file_enrol_again(struct sg_file *f, int fd)
 	if (f->ledger_index == SG_LOCAL || fd < 0 || !f->rule || fstat(fd, &st) != 0)
 		return;
 	index = sg_client_enrol(fd, sg_file_index(f), f->rule, &f->id, (uint64_t)st.st_size);
-	if (index < 0)
-		return;
-	f->ledger_index = (uint32_t)index;
-	f->ledger = &sg_process.registry->ledgers[index];
+	if (index >= 0) {
+		f->ledger_index = (uint32_t)index;
+		f->ledger = &sg_process.registry->ledgers[index];
+	} else if (!sg_file_id_equal(&f->ledger->id, &f->id)) {
+		f->ledger = local_ledger(f, SG_MODE_GROUP, &st);
+		atomic_fetch_or(&sg_file_stats(f)->flags, SG_F_NO_BROKER);
+		sg_report(SG_EV_DEGRADED, sg_file_index(f), -index);
+	}
 }
 
 void sg_files_republish(void)

@@ -37,7 +37,8 @@ static bool take(_Atomic uint64_t *reserved, const _Atomic uint64_t *covered, ui
 	do {
 		uint64_t c = atomic_load(covered);
 
-		*at_risk = r - c + n;
+		/* Never below zero, should a process count as done what was given up for dead. */
+		*at_risk = ((int64_t)(r - c) > 0 ? r - c : 0) + n;
 		if (*at_risk > max)
 			return false;
 	} while (!atomic_compare_exchange_weak(reserved, &r, r + n));
@@ -52,17 +53,22 @@ static void mark_oldest(struct sg_ledger *l, uint64_t now_ns)
 		atomic_compare_exchange_strong(&l->oldest_ns, &none, now_ns);
 }
 
-/* What was taken is given back: nothing may be at risk any more. */
+static bool none_at_risk(const struct sg_ledger *l)
+{
+	return (int64_t)(atomic_load(&l->reserved_records) - atomic_load(&l->covered_records)) <= 0;
+}
+
+/* Something was covered by a sync that began at since_ns, or (0) given back. */
 static void settle_oldest(struct sg_ledger *l, uint64_t since_ns)
 {
 	uint64_t seen = atomic_load(&l->oldest_ns);
 
-	if (atomic_load(&l->reserved_records) == atomic_load(&l->covered_records)) {
+	if (none_at_risk(l)) {
 		if (seen && !atomic_compare_exchange_strong(&l->oldest_ns, &seen, 0))
 			return;
 		/* Somebody may have reserved before he could see the 0. */
-		if (atomic_load(&l->reserved_records) != atomic_load(&l->covered_records))
-			mark_oldest(l, since_ns);
+		if (!none_at_risk(l))
+			mark_oldest(l, since_ns ? since_ns : seen);
 		return;
 	}
 	while (seen && seen < since_ns &&
@@ -84,7 +90,7 @@ int sg_ledger_reserve(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns, bool
 		return -EAGAIN;
 	if (!take(&l->reserved_bytes, &l->covered_bytes, bytes, l->max_bytes, &at_risk_bytes)) {
 		atomic_fetch_sub(&l->reserved_records, 1);
-		settle_oldest(l, now_ns);
+		settle_oldest(l, 0); /* what is at risk grows no younger by a refusal */
 		return -EAGAIN;
 	}
 	/* Looked at again: a sync that ended since may have found nothing at risk and cleared it. */
@@ -133,6 +139,13 @@ void sg_ledger_done(struct sg_ledger *l, uint64_t reserved, uint64_t written)
 	/* Bytes first: a snapshot takes records first, so it never counts a record without its bytes. */
 	atomic_fetch_add(&l->done_bytes, written);
 	atomic_fetch_add(&l->done_records, 1);
+}
+
+void sg_ledger_orphaned(struct sg_ledger *l, uint64_t records, uint64_t bytes)
+{
+	atomic_fetch_add(&l->done_bytes, bytes);
+	atomic_fetch_add(&l->done_records, records);
+	sg_ledger_kick(l);
 }
 
 void sg_ledger_begin(const struct sg_ledger *l, struct sg_ledger_snapshot *s, uint64_t now_ns)

@@ -112,6 +112,10 @@ void sg_ledger_peak(struct sg_ledger *l);
 /* The append came back with `written` of the `reserved` bytes (0: it did not happen). */
 void sg_ledger_done(struct sg_ledger *l, uint64_t reserved, uint64_t written);
 
+/* So much is reserved by processes that died before they could say how it ended. It may have been written:
+ * it counts as done, and the next sync covers it. */
+void sg_ledger_orphaned(struct sg_ledger *l, uint64_t records, uint64_t bytes);
+
 /* Before a sync, and after it succeeded or failed (error = errno > 0). */
 void sg_ledger_begin(const struct sg_ledger *l, struct sg_ledger_snapshot *s, uint64_t now_ns);
 void sg_ledger_covered(struct sg_ledger *l, const struct sg_ledger_snapshot *s);

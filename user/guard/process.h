@@ -157,9 +157,16 @@ static inline bool sg_file_bounded(const struct sg_file *f)
 	return sg_file_mode(f) >= SG_MODE_WINDOW;
 }
 void sg_file_demote(struct sg_file *f, enum sg_file_flag why);
-/* Is there a broker that flushes f? It drops files that nobody seems to have open. */
+/* Is its ledger still its own? The broker drops files that nobody seems to have open, and may give their
+ * place to another. */
+static inline bool sg_file_has_ledger(const struct sg_file *f)
+{
+	return atomic_load_explicit(&f->ledger->state, memory_order_relaxed) == SG_SLOT_LIVE &&
+	       sg_file_id_equal(&f->ledger->id, &f->id);
+}
+/* Is there a broker that flushes f? */
 bool sg_file_served(const struct sg_file *f);
-/* Ask the broker anew, through a descriptor of f. */
+/* Ask the broker anew, through a descriptor of f. In vain: it falls to group, visibly. */
 void sg_file_enrol_again(struct sg_file *f, int fd);
 
 /* --- fds.c --- */

@@ -52,6 +52,22 @@ void sg_session_op_end(struct sg_session *s, int op)
 		atomic_store_explicit(&s->ops[op].start_ns, 0, memory_order_release);
 }
 
+void sg_session_op_becomes(struct sg_session *s, int op, enum sg_op kind, uint64_t start_ns)
+{
+	if (op < 0)
+		return;
+	atomic_store_explicit(&s->ops[op].kind, kind, memory_order_relaxed);
+	atomic_store_explicit(&s->ops[op].start_ns, start_ns, memory_order_release);
+}
+
+void sg_session_uses(struct sg_session *s, uint32_t file)
+{
+	uint32_t seen = atomic_load_explicit(&s->files_end, memory_order_relaxed);
+
+	while (seen <= file && !atomic_compare_exchange_weak(&s->files_end, &seen, file + 1))
+		;
+}
+
 void sg_session_max(_Atomic uint64_t *word, uint64_t v)
 {
 	uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);

@@ -167,7 +167,8 @@ struct sg_session {
 	_Atomic uint64_t untracked; /* calls on descriptors that found no place in a table */
 	_Atomic uint64_t events_next; /* number of the last event claimed */
 	char comm[16];
-	char pad[64];
+	_Atomic uint32_t files_end; /* no slot from here on was ever used: its pages need not exist */
+	char pad[60];
 	struct sg_session_file files[SG_FILES];
 	struct sg_session_op ops[SG_OPS];
 	struct sg_session_event events[SG_EVENTS];
@@ -182,10 +183,21 @@ void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint
 int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, uint64_t bytes,
 			uint32_t tid, uint64_t now_ns);
 void sg_session_op_end(struct sg_session *s, int op);
+/* It is something else now, since start_ns. */
+void sg_session_op_becomes(struct sg_session *s, int op, enum sg_op kind, uint64_t start_ns);
 
 static inline void sg_count(struct sg_session_file *f, enum sg_counter c, uint64_t n)
 {
 	atomic_fetch_add_explicit(&f->counter[c], n, memory_order_relaxed);
+}
+
+/* Slot `file` is used from now on. */
+void sg_session_uses(struct sg_session *s, uint32_t file);
+static inline uint32_t sg_session_files(const struct sg_session *s)
+{
+	uint32_t end = atomic_load_explicit(&s->files_end, memory_order_relaxed);
+
+	return end < SG_FILES ? end : SG_FILES;
 }
 
 void sg_session_max(_Atomic uint64_t *word, uint64_t v);
