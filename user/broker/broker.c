@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -157,10 +158,16 @@ int sg_broker_open(const struct sg_broker_options *o, struct sg_broker **out, ch
 {
 	struct sg_broker *b = calloc(1, sizeof(*b));
 	uint32_t i;
+	struct rlimit files;
 	int err;
 
 	if (!b)
 		return fail_at("memory", what, what_size, -ENOMEM);
+	/* Two for each session, one for each connection and file: more than the usual 1024. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	b->o = *o;
 	b->listen_fd = b->signal_fd = b->clock_fd = b->registry_fd = b->session_fd = -1;
 	pthread_mutex_init(&b->lock, NULL);
@@ -418,6 +425,13 @@ static void list(struct sg_broker *b, int to)
 	answer(to, &m, -1);
 }
 
+static void drop_fd(struct packet *p)
+{
+	if (p->fd >= 0)
+		close(p->fd);
+	p->fd = -1;
+}
+
 /* Returns false when the connection is to be closed. */
 static bool handle(struct sg_broker *b, struct broker_conn *c, struct packet *p)
 {
@@ -430,27 +444,31 @@ static bool handle(struct sg_broker *b, struct broker_conn *c, struct packet *p)
 		return new_session(b, p) && answer(c->fd, &m, b->registry_fd);
 	case SG_MSG_ADOPT:
 		c->guarded = true;
-		return new_session(b, p);
+		/* No room for a child is no reason to hang up on its parent, who shares the connection. */
+		new_session(b, p);
+		return true;
 	case SG_MSG_ENROL:
 		enrol(b, p);
 		return true;
 	case SG_MSG_LEAVE:
+		drop_fd(p);
 		s = session_of(b, p);
 		if (s)
 			s->left = true;
 		return true;
 	case SG_MSG_LIST:
+		drop_fd(p);
 		list(b, c->fd);
 		return true;
 	case SG_MSG_STOP:
+		drop_fd(p);
 		m.kind = SG_MSG_END;
 		answer(c->fd, &m, -1);
 		b->until_ended = true;
 		atomic_store(&b->stopping, true);
 		return false;
 	default:
-		if (p->fd >= 0)
-			close(p->fd);
+		drop_fd(p);
 		return false;
 	}
 }
@@ -462,8 +480,12 @@ static void accept_one(struct sg_broker *b)
 	uint32_t i;
 	int fd = accept4(b->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* No descriptor left: the caller stays in the queue, and must not make us spin. */
+		if (errno == EMFILE || errno == ENFILE)
+			poll(NULL, 0, 20);
 		return;
+	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
 	    (peer.uid == geteuid() || peer.uid == 0)) {
 		for (i = 0; i < SG_BROKER_CONNS; i++) {
