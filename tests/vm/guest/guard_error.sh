@@ -3,7 +3,7 @@
 # A sync that failed is never made good again: poison, on a disk that fails and is healed.
 . "$(dirname "$0")/../lib.sh"
 . "$TOP/tests/vm/guard.sh"
-# limit: 240 s
+# limit: 300 s
 
 LOG=/mnt/f/log
 
