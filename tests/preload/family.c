@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -353,6 +355,43 @@ static int killed(char **a)
 	return close(fd);
 }
 
+/* jumps LOG: a handler jumps out of appends, most of them held at the bound. */
+static sigjmp_buf out;
+static volatile sig_atomic_t may_jump;
+static void jump(int sig)
+{
+	(void)sig;
+	if (may_jump) {
+		may_jump = 0;
+		siglongjmp(out, 1);
+	}
+}
+
+static int jumps(char **a)
+{
+	struct sigaction sa = { .sa_handler = jump };
+	struct itimerval soon = { .it_value = { 0, 0 } };
+	struct timespec idle = { 0, 200000000 };
+	int fd = open_log(a[0]);
+	volatile int i;
+
+	sigaction(SIGALRM, &sa, NULL);
+	for (i = 0; i < 400; i++) {
+		may_jump = 1;
+		soon.it_value.tv_usec = 200 + i * 3;
+		if (sigsetjmp(out, 1))
+			continue;
+		setitimer(ITIMER_REAL, &soon, NULL);
+		for (;;)
+			append(fd, "line\n");
+	}
+	nanosleep(&idle, NULL);
+	for (i = 0; i < 100; i++)
+		append(fd, "after\n");
+	puts("done");
+	return close(fd);
+}
+
 /* bits LOG: syncs that are not about appends. */
 static int bits(char **a)
 {
@@ -378,7 +417,7 @@ static const struct {
 	{ "locks", locks, 1 },	     { "flocks", flocks, 1 }, { "userns", userns, 1 },
 	{ "storm", storm, 1 },	     { "osync", osync, 1 },   { "daemon", daemonize, 1 },
 	{ "later", later, 1 },	     { "cancel", cancel, 1 }, { "killed", killed, 1 },
-	{ "bits", bits, 1 },
+	{ "bits", bits, 1 },	     { "jumps", jumps, 1 },
 };
 
 int main(int argc, char **argv)

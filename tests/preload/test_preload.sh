@@ -162,6 +162,9 @@ is_daemon() {
 }
 test_daemon_of_libc_redirects_behind_our_back() { in_modes is_daemon; }
 
+jumped() { family "done" "$1" jumps j.log; eq "$(tail -n 100 j.log | sort -u)" after "the log"; }
+test_appends_go_on_after_handlers_jumped_out_of_them() { in_modes jumped; }
+
 survives_the_killed() {
 	local bounds=max_records=100000000,max_bytes=1GiB
 	[ -x "$SPOOLGUARD" ] || skip "no command"

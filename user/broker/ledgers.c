@@ -413,6 +413,7 @@ static void finish_reservations(struct sg_ledger *l)
 	int64_t records = (int64_t)(atomic_load(&l->reserved_records) - atomic_load(&l->done_records));
 	int64_t bytes = (int64_t)(atomic_load(&l->reserved_bytes) - atomic_load(&l->done_bytes));
 
+	atomic_store(&l->waiters, 0);
 	if (records > 0)
 		sg_ledger_orphaned(l, (uint64_t)records, bytes > 0 ? (uint64_t)bytes : 0);
 }

@@ -38,16 +38,25 @@ static bool is_append(const struct sg_desc *d, int fd, int64_t at)
 }
 
 /* Wait until the flusher has made progress; without a flusher do its work. */
-static void wait_for_room(struct sg_file *f, int fd, uint32_t seen)
+static void wait_for_room(struct sg_append *a, struct sg_file *f, int fd, uint32_t seen)
 {
 	if (!sg_file_served(f)) {
 		sg_drain(f, fd);
 		return;
 	}
-	atomic_fetch_add(&f->ledger->waiters, 1);
-	sg_ledger_kick(f->ledger);
-	sg_ledger_wait(f->ledger, seen, LOOK_AGAIN_NS);
-	atomic_fetch_sub(&f->ledger->waiters, 1);
+	/* A signal handler may leave from here and not come back. */
+	a->ledger = f->ledger;
+	a->waits = true;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &a->cancel_state);
+	atomic_fetch_add(&a->ledger->waiters, 1);
+	sg_hold(a);
+	sg_ledger_kick(a->ledger);
+	sg_ledger_wait(a->ledger, seen, LOOK_AGAIN_NS);
+	sg_hold(NULL);
+	atomic_fetch_sub(&a->ledger->waiters, 1);
+	pthread_setcancelstate(a->cancel_state, NULL);
+	a->waits = false;
+	a->ledger = NULL;
 }
 
 /* Until there is room. 0 or -EIO: poisoned meanwhile. */
@@ -90,7 +99,7 @@ static int admit(struct sg_append *a, struct sg_file *f, const struct sg_desc *d
 		if (!waited_ns)
 			waited_ns = sg_now_ns();
 		sg_session_op_becomes(sg_process.session, a->op, SG_OP_ADMISSION, waited_ns);
-		wait_for_room(f, fd, seen);
+		wait_for_room(a, f, fd, seen);
 		/* A cancelled thread leaves no operation under way behind. */
 		sg_session_op_end(sg_process.session, a->op);
 		may_cancel();
@@ -129,7 +138,7 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 	a->file = sg_file_index(f);
 	a->stats = sg_file_stats(f);
 	a->ledger = NULL;
-	a->sync_inline = a->kick = false;
+	a->sync_inline = a->kick = a->waits = false;
 	a->in_window = sg_file_bounded(f) && !(atomic_load(&d->flags) & SG_D_DURABLE);
 	if (a->in_window && !is_append(d, fd, at)) {
 		sg_file_demote(f, SG_F_NOT_APPEND);

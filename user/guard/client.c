@@ -20,6 +20,7 @@
 
 #define CONN_BASE 1000		/* below it are the numbers that programs use */
 #define ANSWER_NS 2000000000ull /* how long the broker may take to answer */
+#define LOOK_NS	  100000000ull	/* how often it is seen to live meanwhile */
 
 bool sg_client_owns(int fd)
 {
@@ -178,13 +179,16 @@ int sg_client_enrol(int fd, uint32_t slot, const struct sg_rule *rule, const str
 	m.enrol.size = size;
 	m.enrol.id = *id;
 	atomic_store(answer, 0);
+	/* A broker that hangs must not cost every open its two seconds. */
+	if (!sg_broker_alive(sg_now_ns()))
+		return -ETIMEDOUT;
 	if (!sg_client_connect() || !send_with_fd(&m, fd))
 		return -ENOTCONN;
 	while ((got = atomic_load(answer)) == 0) {
 		now_ns = sg_now_ns();
-		if (now_ns >= end_ns)
+		if (now_ns >= end_ns || !sg_broker_alive(now_ns))
 			return -ETIMEDOUT;
-		sg_futex_wait(answer, 0, end_ns - now_ns);
+		sg_futex_wait(answer, 0, LOOK_NS);
 	}
 	if (got & 0x80000000u)
 		return -(int)(got & 0x7fffffffu);

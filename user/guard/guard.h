@@ -84,6 +84,7 @@ struct sg_append {
 	uint32_t file;
 	int op;
 	bool sync_inline, kick, in_window;
+	bool waits; /* for room, counted in ledger->waiters; nothing is reserved */
 	int cancel_state;
 };
 

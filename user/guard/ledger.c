@@ -240,12 +240,7 @@ void sg_ledger_progress(struct sg_ledger *l)
 
 int sg_ledger_wait(struct sg_ledger *l, uint32_t seen, uint64_t timeout_ns)
 {
-	int err;
-
-	atomic_fetch_add(&l->waiters, 1);
-	err = sg_futex_wait(&l->progress, seen, timeout_ns);
-	atomic_fetch_sub(&l->waiters, 1);
-	return err;
+	return sg_futex_wait(&l->progress, seen, timeout_ns);
 }
 
 void sg_ledger_demote(struct sg_ledger *l, uint32_t mode, uint32_t flag)

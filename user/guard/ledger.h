@@ -137,7 +137,7 @@ static inline bool sg_ledger_poisoned(const struct sg_ledger *l, uint64_t opened
 void sg_ledger_kick(struct sg_ledger *l);
 void sg_ledger_progress(struct sg_ledger *l);
 
-/* Sleep until progress moves on from `seen` or timeout_ns passes. A cancellation point is the caller's
+/* Sleep until progress moves on from `seen` or timeout_ns passes, counted in `waiters` by the caller. A cancellation point is the caller's
  * business. Returns 0 or -ETIMEDOUT. */
 int sg_ledger_wait(struct sg_ledger *l, uint32_t seen, uint64_t timeout_ns);
 

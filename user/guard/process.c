@@ -73,9 +73,11 @@ static bool abandoned(uintptr_t now)
 	if (now + SAME_LEVEL < frame || sigaltstack(NULL, &on) != 0 || (on.ss_flags & SS_ONSTACK))
 		return false;
 	held.stats = NULL;
+	sg_session_ops_left(sg_process.session, sg_tid());
 	if (a.stats) {
-		sg_session_op_end(sg_process.session, a.op);
-		if (a.ledger)
+		if (a.waits)
+			atomic_fetch_sub(&a.ledger->waiters, 1);
+		else if (a.ledger)
 			sg_ledger_done(a.ledger, a.reserved, a.reserved);
 		pthread_setcancelstate(a.cancel_state, NULL);
 	}

@@ -52,6 +52,16 @@ void sg_session_op_end(struct sg_session *s, int op)
 		atomic_store_explicit(&s->ops[op].start_ns, 0, memory_order_release);
 }
 
+void sg_session_ops_left(struct sg_session *s, uint32_t tid)
+{
+	uint32_t i;
+
+	for (i = 0; i < SG_OPS; i++)
+		if (atomic_load_explicit(&s->ops[i].start_ns, memory_order_relaxed) > 1 &&
+		    atomic_load_explicit(&s->ops[i].tid, memory_order_relaxed) == tid)
+			sg_session_op_end(s, (int)i);
+}
+
 void sg_session_op_becomes(struct sg_session *s, int op, enum sg_op kind, uint64_t start_ns)
 {
 	if (op < 0)

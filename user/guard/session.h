@@ -183,6 +183,8 @@ void sg_session_init(struct sg_session *s, enum sg_role role, uint32_t pid, uint
 int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, uint64_t bytes,
 			uint32_t tid, uint64_t now_ns);
 void sg_session_op_end(struct sg_session *s, int op);
+/* Thread tid has left all that it had under way. */
+void sg_session_ops_left(struct sg_session *s, uint32_t tid);
 /* It is something else now, since start_ns. */
 void sg_session_op_becomes(struct sg_session *s, int op, enum sg_op kind, uint64_t start_ns);
 
