@@ -331,12 +331,17 @@ static bool new_session(struct sg_broker *b, const struct packet *p)
 	struct sg_session *mem = p->fd >= 0 ? broker_map_session(p->fd) : NULL;
 	struct broker_session *s;
 	uint32_t i;
+	int pidfd = mem ? (int)syscall(SYS_pidfd_open, p->from.pid, 0) : -1;
+	bool gone = pidfd < 0 && errno == ESRCH;
 
 	for (i = 0; mem && i < SG_BROKER_SESSIONS; i++)
 		if (b->sessions[i].used && b->sessions[i].pid == p->from.pid)
 			end_session(b, &b->sessions[i]);
-	s = mem ? session_place(b) : NULL;
+	/* Without a pidfd its end would never be seen. */
+	s = pidfd >= 0 || gone ? session_place(b) : NULL;
 	if (!s) {
+		if (pidfd >= 0)
+			close(pidfd);
 		if (mem)
 			munmap(mem, sizeof(*mem));
 		if (p->fd >= 0)
@@ -350,12 +355,15 @@ static bool new_session(struct sg_broker *b, const struct packet *p)
 	s->pid = p->from.pid;
 	s->uid = p->from.uid;
 	s->nonce = p->m.nonce;
-	s->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+	s->pidfd = pidfd;
 	s->used = true;
 	pthread_mutex_unlock(&b->lock);
 	atomic_store(&mem->state, 1);
 	sg_futex_wake(&mem->state, INT_MAX);
 	broker_event(b, SG_EV_SESSION_BEGUN, (uint32_t)s->pid, UINT32_MAX, 0, 0);
+	/* It said hello and died before we heard it. */
+	if (gone)
+		end_session(b, s);
 	/* Its thresholds may be shorter than any so far. */
 	atomic_fetch_add(&b->tick, 1);
 	sg_futex_wake(&b->tick, 1);
