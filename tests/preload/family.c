@@ -392,6 +392,18 @@ static int jumps(char **a)
 	return close(fd);
 }
 
+/* moved LOG COMMAND: data at risk, and another process that is to rename the file. */
+static int moved(char **a)
+{
+	int fd = open_log(a[0]);
+
+	append(fd, "line\n");
+	if (fsync(fd) || system(a[1]))
+		DIE("moved");
+	puts("done");
+	return close(fd);
+}
+
 /* bits LOG: syncs that are not about appends. */
 static int bits(char **a)
 {
@@ -417,7 +429,7 @@ static const struct {
 	{ "locks", locks, 1 },	     { "flocks", flocks, 1 }, { "userns", userns, 1 },
 	{ "storm", storm, 1 },	     { "osync", osync, 1 },   { "daemon", daemonize, 1 },
 	{ "later", later, 1 },	     { "cancel", cancel, 1 }, { "killed", killed, 1 },
-	{ "bits", bits, 1 },	     { "jumps", jumps, 1 },
+	{ "bits", bits, 1 },	     { "jumps", jumps, 1 },   { "moved", moved, 2 },
 };
 
 int main(int argc, char **argv)

@@ -483,6 +483,28 @@ static int drain_by_broker(struct sg_file *f)
 	return err == 0 && atomic_load(&l->failed_at) != failed ? -EIO : err;
 }
 
+/* What another process has at risk in a file that this one is about to rename, link, cut or remove. Without a
+ * broker nothing is. */
+static int drain_other(uint64_t dev, uint64_t ino)
+{
+	struct sg_file other = { .ledger_index = 0 };
+	struct sg_ledger *l;
+	uint32_t i;
+	int err = 0;
+
+	for (i = 0; sg_process.broker && i < SG_FILES; i++) {
+		l = &sg_process.registry->ledgers[i];
+		if (l->id.ino != ino || l->id.dev != dev ||
+		    atomic_load(&l->mode) < (uint32_t)SG_MODE_WINDOW) /* nobody flushes it */
+			continue;
+		other.ledger = l;
+		other.id = l->id;
+		if (drain_by_broker(&other) == -EIO)
+			err = -EIO;
+	}
+	return err;
+}
+
 int sg_drain(struct sg_file *f, int fd)
 {
 	int err;
@@ -545,14 +567,16 @@ int sg_guard_drain_path(int dirfd, const char *path, bool follow)
 	int saved = errno, err = 0;
 
 	if (!sg_guard_ready() ||
-	    !atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) || !sg_enter_tables())
+	    (!atomic_load_explicit(&sg_process.windowed, memory_order_relaxed) &&
+	     !sg_process.broker) ||
+	    !sg_enter_tables())
 		return 0;
 	if (fstatat(dirfd, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISDIR(st.st_mode)) {
 			err = sg_drain_all_files();
 		} else {
 			f = sg_file_find_ino(st.st_dev, st.st_ino);
-			err = f ? sg_drain(f, -1) : 0;
+			err = f ? sg_drain(f, -1) : drain_other(st.st_dev, st.st_ino);
 		}
 	}
 	sg_leave();
