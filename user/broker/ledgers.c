@@ -173,8 +173,8 @@ static void *flusher(void *arg)
 		if (out.what == SG_FLUSH_IDLE && p->fd >= 0 && atomic_load(&l->want_full))
 			out.what = SG_FLUSH_NOW;
 		else if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || nothing_to_cover(l))) {
-		atomic_store(&l->kick_records, out.records_mark);
-		atomic_store(&l->kick_bytes, out.bytes_mark);
+			atomic_store(&l->kick_records, out.records_mark);
+			atomic_store(&l->kick_bytes, out.bytes_mark);
 			if (atomic_load(&p->stop))
 				break;
 			reclaim(p);
@@ -410,7 +410,8 @@ bool broker_in_use(const struct sg_broker *b, uint32_t ledger)
 /* Nobody is left who could finish what he reserved. */
 static void finish_reservations(struct sg_ledger *l)
 {
-	int64_t records = (int64_t)(atomic_load(&l->reserved_records) - atomic_load(&l->done_records));
+	int64_t records =
+		(int64_t)(atomic_load(&l->reserved_records) - atomic_load(&l->done_records));
 	int64_t bytes = (int64_t)(atomic_load(&l->reserved_bytes) - atomic_load(&l->done_bytes));
 
 	atomic_store(&l->waiters, 0);

@@ -222,8 +222,7 @@ struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id,
 
 bool sg_file_served(const struct sg_file *f)
 {
-	return f->ledger_index != SG_LOCAL && sg_file_has_ledger(f) &&
-	       sg_broker_alive(sg_now_ns());
+	return f->ledger_index != SG_LOCAL && sg_file_has_ledger(f) && sg_broker_alive(sg_now_ns());
 }
 
 void sg_file_enrol_again(struct sg_file *f, int fd)

@@ -41,7 +41,8 @@ struct sg_group {
 	_Atomic uint32_t finished; /* futex: number of the last that ended */
 	_Atomic uint32_t pending
 		[2]; /* callers that need a sync of that parity; a guide, not a count to trust */
-	_Atomic uint32_t full[2]; /* somebody needs an fsync, not only an fdatasync, of that parity */
+	_Atomic uint32_t
+		full[2]; /* somebody needs an fsync, not only an fdatasync, of that parity */
 	_Atomic uint32_t gather; /* futex: the leader waits for company */
 	_Atomic uint32_t gather_target;
 	_Atomic uint32_t inside; /* callers now in sg_group_sync */

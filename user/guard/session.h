@@ -167,7 +167,8 @@ struct sg_session {
 	_Atomic uint64_t untracked; /* calls on descriptors that found no place in a table */
 	_Atomic uint64_t events_next; /* number of the last event claimed */
 	char comm[16];
-	_Atomic uint32_t files_end; /* no slot from here on was ever used: its pages need not exist */
+	_Atomic uint32_t
+		files_end; /* no slot from here on was ever used: its pages need not exist */
 	char pad[60];
 	struct sg_session_file files[SG_FILES];
 	struct sg_session_op ops[SG_OPS];
