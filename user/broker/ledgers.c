@@ -169,18 +169,18 @@ static void *flusher(void *arg)
 	for (;;) {
 		seen = atomic_load(&l->kick);
 		out = decide(p, last_begin_ns);
-		/* An fsync came while an fdatasync was covering the last append. */
-		if (out.what == SG_FLUSH_IDLE && p->fd >= 0 && atomic_load(&l->want_full))
-			out.what = SG_FLUSH_NOW;
-		else if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || nothing_to_cover(l))) {
-			atomic_store(&l->kick_records, out.records_mark);
-			atomic_store(&l->kick_bytes, out.bytes_mark);
+		atomic_store(&l->kick_records, out.records_mark);
+		atomic_store(&l->kick_bytes, out.bytes_mark);
+		if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || nothing_to_cover(l))) {
 			if (atomic_load(&p->stop))
 				break;
 			reclaim(p);
 			sg_futex_wait(&l->kick, seen, 20000000);
 			continue;
 		}
+		/* An fsync came while an fdatasync was covering the last append. */
+		if (out.what == SG_FLUSH_IDLE && p->fd >= 0 && atomic_load(&l->want_full))
+			out.what = SG_FLUSH_NOW;
 		if (out.what == SG_FLUSH_NOW) {
 			last_begin_ns = sg_now_ns();
 			atomic_store(&p->syncing, true);
