@@ -17,8 +17,9 @@
  * snapshot is taken before, the result is written with an atomic maximum after.
  *
  * oldest_ns is when the oldest append at risk was admitted, 0 when nothing is. After a sync that began
- * at T, whatever is still at risk came back from the kernel after T: oldest becomes T, which is never
- * too late. It costs one word, and no list.
+ * at T, whatever is still at risk came back from the kernel after T: oldest becomes T. So the age of an
+ * append counts from its admission or, if a sync began while it was inside the kernel, from that sync:
+ * never from later than its return. It costs one word, and no list.
  *
  * A sync that fails moves what it should have covered to `lost`: it is not at risk any more, it is gone
  * or unknown, and every description opened before is poisoned. `failures` is one clock for the whole
