@@ -110,9 +110,10 @@ static void print_info(struct sg_observe *o)
 
 	if (sg_observe_info(o, &info))
 		return;
-	printf("tier=%s\nowner_alive=%d\nowner_pid=%u\npinned=%d\npin_dir=%s\npin_note=%s\n",
-	       sg_tier_name(info.tier), info.owner_alive, info.owner_pid, info.pinned, info.pin_dir,
-	       info.pin_note);
+	printf("tier=%s\nowner_alive=%d\nowner_pid=%u\nin_use=%d\npinned=%d\npin_dir=%s\n",
+	       sg_tier_name(info.tier), info.owner_alive, info.owner_pid, info.in_use, info.pinned,
+	       info.pin_dir);
+	printf("pin_note=%s\n", info.pin_note);
 	for (i = 0; i < SG_HOOKS; i++)
 		if (info.hooks & 1U << i)
 			printf("hook=%s\n", sg_hook_name(i));

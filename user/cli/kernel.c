@@ -45,7 +45,6 @@ struct collected {
 
 struct kernel_observer {
 	struct sg_observe *o;
-	bool owned;
 };
 
 const char *kernel_op_name(enum kernel_op op)
@@ -438,58 +437,42 @@ static void explain(int err, char *why, size_t size)
 	case -EACCES:
 		snprintf(why, size, "not permitted; it needs root (CAP_BPF and CAP_PERFMON)");
 		break;
-	case -ENOENT:
 	case -ENOTSUP:
-		if (err == -ENOENT && access("/sys/kernel/btf/vmlinux", F_OK))
+		if (access("/sys/kernel/btf/vmlinux", F_OK))
 			snprintf(why, size, "this kernel exports no BTF (/sys/kernel/btf/vmlinux)");
 		else
 			explain_attach(why, size);
+		break;
+	case -EBUSY:
+		snprintf(why, size, "another one is in use that cannot be shared");
 		break;
 	default:
 		snprintf(why, size, "%s", strerror(-err));
 	}
 }
 
-/* One that a living process runs already is shared, whatever is left of a dead one is replaced. */
-static bool share(struct kernel_observer *k)
-{
-	struct sg_observe_info info;
-
-	if (sg_observe_open(pin_dir(), &k->o))
-		return false;
-	if (!sg_observe_info(k->o, &info) && info.owner_alive)
-		return true;
-	sg_observe_close(k->o);
-	k->o = NULL;
-	return false;
-}
-
 int kernel_start(const struct kernel_filter *filter, struct kernel_observer **out, char *why,
 		 size_t size)
 {
-	struct sg_observe_options opt = { .existing = SG_EXISTING_REPLACE, .pin_dir = pin_dir() };
+	struct sg_observe_options opt = { .existing = SG_EXISTING_SHARE, .pin_dir = pin_dir() };
 	struct kernel_observer *k = calloc(1, sizeof(*k));
-	bool filtered = filter && (filter->n_pids || filter->tier);
 	int err;
 
 	if (!k) {
 		explain(-ENOMEM, why, size);
 		return -ENOMEM;
 	}
-	if (filtered) {
+	if (filter && (filter->n_pids || filter->tier)) {
 		opt.tgids = filter->pids;
 		opt.tgids_n = filter->n_pids;
 		opt.tier = filter->tier ? sg_tier_parse(filter->tier) : SG_TIER_AUTO;
 		opt.pin_dir = "";
 	}
-	if (filtered || !share(k)) {
-		err = sg_observe_start(&opt, &k->o);
-		if (err) {
-			explain(err, why, size);
-			free(k);
-			return err;
-		}
-		k->owned = true;
+	err = sg_observe_start(&opt, &k->o);
+	if (err) {
+		explain(err, why, size);
+		free(k);
+		return err;
 	}
 	*out = k;
 	return 0;
@@ -500,19 +483,11 @@ int kernel_snapshot(struct kernel_observer *k, struct kernel_view **out)
 	return collect(k->o, out);
 }
 
-void kernel_stop(struct kernel_observer *k, bool keep)
+void kernel_stop(struct kernel_observer *k)
 {
-	struct sg_observe_info info;
-
 	if (!k)
 		return;
-	/* One that we only shared is ours to end once its owner is gone. */
-	if (!k->owned && !sg_observe_info(k->o, &info) && !info.owner_alive)
-		k->owned = true;
-	if (k->owned && !keep)
-		sg_observe_stop(k->o);
-	else
-		sg_observe_close(k->o);
+	sg_observe_leave(k->o);
 	free(k);
 }
 

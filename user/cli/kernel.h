@@ -130,7 +130,7 @@ static inline bool kernel_op_is_sync(enum kernel_op op)
 int kernel_open(struct kernel_view **out);
 void kernel_free(struct kernel_view *v);
 
-/* An observer of our own, or a living one that is shared. */
+/* An observer of our own, or one in use that is shared. */
 struct kernel_observer;
 struct kernel_filter {
 	const uint32_t *pids;
@@ -141,8 +141,8 @@ struct kernel_filter {
 int kernel_start(const struct kernel_filter *filter, struct kernel_observer **out, char *why,
 		 size_t size);
 int kernel_snapshot(struct kernel_observer *o, struct kernel_view **out);
-/* keep: leave a pinned one running, somebody else uses it. */
-void kernel_stop(struct kernel_observer *o, bool keep);
+/* The last one out ends it. */
+void kernel_stop(struct kernel_observer *o);
 bool kernel_is_tier(const char *name);
 
 struct kernel_tier {

@@ -167,7 +167,7 @@ static int do_observe(const struct cli_args *a)
 	fprintf(stderr, "Observing%s; Ctrl-C ends it and shows what was seen.\n",
 		f.n_pids ? " these processes" : "");
 	rc = watch(a, o, duration_ns, interval_ns);
-	kernel_stop(o, false);
+	kernel_stop(o);
 out:
 	free(pids);
 	return rc;

@@ -165,19 +165,6 @@ static void wait_pidfd(int pidfd)
 		;
 }
 
-/* Does another broker use the observer that we would end? */
-static bool others_left(const char *dir)
-{
-	struct sg_view *v;
-	bool left;
-
-	if (sg_view_open(dir, &v))
-		return false;
-	left = v->n_brokers > 0;
-	sg_view_free(v);
-	return left;
-}
-
 static void broker_life(const struct spawn *s, const char *dir, pid_t until, int pidfd,
 			int ready_fd, const struct report *report)
 {
@@ -214,8 +201,7 @@ static void broker_life(const struct spawn *s, const char *dir, pid_t until, int
 		kernel_free(kernel);
 	if (b)
 		sg_broker_close(b);
-	if (observer)
-		kernel_stop(observer, others_left(dir));
+	kernel_stop(observer);
 }
 
 /* In ps it must not look like the program that it serves: somebody would kill it by that name. */

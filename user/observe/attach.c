@@ -344,10 +344,14 @@ static int load_once(struct attempt *a, const struct sg_observe_options *options
 
 void sg_attach_undo(struct sg_observe *o)
 {
+	int i;
+
 	while (o->links)
 		bpf_link__destroy(o->link[--o->links]);
-	spoolguard_bpf__destroy(o->skel);
+	spoolguard_bpf__destroy(o->skel); /* and with it its maps */
 	o->skel = NULL;
+	for (i = 0; i < SG_MAPS; i++)
+		o->fd[i] = -1;
 }
 
 int sg_attach_tier(struct sg_observe *o, const struct sg_observe_options *options,

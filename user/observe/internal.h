@@ -38,8 +38,17 @@ extern const struct sg_map_desc sg_map_desc[SG_MAPS];
 
 #define SG_LINKS_MAX 40
 
+/* Which observer's pins these are: the "users" directory among them. */
+struct sg_pin_id {
+	dev_t dev;
+	ino_t ino;
+};
+
 struct sg_observe {
 	int fd[SG_MAPS];
+	int users_fd; /* held locked as long as we use a pinned one; -1: we only look */
+	struct sg_pin_id id;
+	bool used;		     /* by anybody, when it was opened */
 	struct spoolguard_bpf *skel; /* NULL when opened by pins */
 	struct bpf_link *link[SG_LINKS_MAX];
 	const char *link_name[SG_LINKS_MAX];
@@ -66,16 +75,41 @@ int sg_maps_prepare(const struct sg_observe *o, const struct sg_observe_options 
 
 /* --- pin.c --- */
 
-/* Find or make the pin directory and lock it; fills dir and note. 0, or -errno: no pins are possible. */
-int sg_pin_lock(const char *pin_dir, char dir[256], char *note, int *lock_fd);
-void sg_pin_unlock(int lock_fd);
+enum sg_pin_access {
+	SG_PIN_READ,   /* shared with other readers */
+	SG_PIN_CHANGE, /* alone */
+	SG_PIN_MAKE,   /* alone; the directory, and the mount where it is ours, are made first */
+};
+
+struct sg_pin_lock {
+	int own_fd; /* around a mount of our own, else -1 */
+	int dir_fd; /* the pin directory */
+};
+
 /* The pin directory to look into, without making anything. */
-int sg_pin_find(const char *pin_dir, char dir[256]);
-int sg_pin_all(struct sg_observe *o);
+int sg_pin_dir(const char *pin_dir, char dir[256]);
+/* -ENOENT: none is there; with SG_PIN_MAKE any error says that no pins are possible. */
+int sg_pin_lock(const char *dir, enum sg_pin_access access, struct sg_pin_lock *lock);
+void sg_pin_unlock(struct sg_pin_lock *lock);
+/* What to tell of a place that is not the usual one, or of the error rc. */
+void sg_pin_note(const char *dir, int rc, char note[SG_OBSERVE_TEXT_MAX]);
+
+/* All below are called with the lock held. */
+
+/* A descriptor of the users of what is pinned, and which they are; or -errno. */
+int sg_pin_users(const struct sg_pin_lock *lock, struct sg_pin_id *id);
+int sg_pin_use(int users_fd);
+/* Is there a living user beside the one that holds this descriptor? */
+bool sg_pin_used(int users_fd);
+/* Are the pins still those of this observer? */
+bool sg_pin_is(const struct sg_pin_lock *lock, const struct sg_pin_id *id);
+
+/* Pin all, as its first user. */
+int sg_pin_all(struct sg_observe *o, const struct sg_pin_lock *lock);
 int sg_pin_open(struct sg_observe *o, const char *dir);
 /* Remove the pins; and also the directory, and the mount if it is ours. */
-int sg_pin_clear(const char *dir);
-int sg_pin_remove_all(const char *dir);
+void sg_pin_clear(const struct sg_pin_lock *lock);
+int sg_pin_remove(const char *dir, struct sg_pin_lock *lock);
 
 /* --- path.c --- */
 

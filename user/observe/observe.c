@@ -162,7 +162,7 @@ int sg_maps_prepare(const struct sg_observe *o, const struct sg_observe_options 
 static int options_check(const struct sg_observe_options *options)
 {
 	if ((unsigned int)options->tier >= SG_TIERS ||
-	    (unsigned int)options->existing > SG_EXISTING_FAIL)
+	    (unsigned int)options->existing > SG_EXISTING_SHARE)
 		return -EINVAL;
 	if ((options->max_files && options->max_files < 2) ||
 	    (options->max_stats && options->max_stats < SG_OPS * SG_ROUTES))
@@ -189,61 +189,124 @@ static int attach_best(struct sg_observe *o, const struct sg_observe_options *op
 	return rc == -ENOMEM ? rc : -ENOTSUP;
 }
 
-/* 1: taken over; 0: none left, start anew. */
-static int settle_existing(struct sg_observe *o, const struct sg_observe_options *options)
+static void close_maps(struct sg_observe *o)
 {
-	struct sg_owner owner;
-	int rc = sg_pin_open(o, o->pin_dir);
+	int i;
 
-	if (rc == -ENOENT || rc == -EPROTO || rc == -EPERM || rc == -EACCES)
-		goto replace;
-	if (rc)
-		return rc;
-	rc = owner_get(o, &owner);
-	if (!rc && options->existing == SG_EXISTING_FAIL)
-		return -EEXIST;
-	if (!rc && options->existing == SG_EXISTING_REUSE && owner.abi == SG_OBSERVE_ABI &&
-	    (!options->tier || options->tier == owner.tier)) {
-		rc = owner_set(o, owner.tier, owner.hooks, owner.started_ns);
-		if (!rc && (options->tgids_n || options->cgroup_ids_n || options->devs_n ||
-			    options->all_types))
-			rc = settings_apply(o, options);
-		return rc ? rc : 1;
-	}
-	for (int i = 0; i < SG_MAPS; i++) {
-		close(o->fd[i]);
+	for (i = 0; i < SG_MAPS; i++) {
+		if (o->fd[i] >= 0)
+			close(o->fd[i]);
 		o->fd[i] = -1;
 	}
-replace:
-	o->pinned = false;
-	return sg_pin_clear(o->pin_dir);
 }
 
-static int start_anew(struct sg_observe *o, const struct sg_observe_options *options, bool pin)
+static void close_users(struct sg_observe *o)
 {
-	enum sg_tier tier;
-	__u32 hooks;
-	int rc;
+	if (o->users_fd >= 0)
+		close(o->users_fd);
+	o->users_fd = -1;
+}
 
-	rc = attach_best(o, options, &tier, &hooks);
-	if (!rc)
-		rc = owner_set(o, tier, hooks, now_ns());
-	if (!rc && pin) {
-		rc = sg_pin_all(o);
-		o->pinned = !rc;
-	}
-	if (rc && pin)
-		sg_pin_remove_all(o->pin_dir);
+static bool has_filter(const struct sg_observe_options *options)
+{
+	return options->tgids_n || options->cgroup_ids_n || options->devs_n || options->all_types;
+}
+
+/* Who takes over may change the filters, as he says so; who shares may not. */
+static bool fits(const struct sg_observe_options *options, const struct sg_owner *owner, bool used)
+{
+	if (owner->abi != SG_OBSERVE_ABI || (options->tier && options->tier != owner->tier))
+		return false;
+	if (options->existing == SG_EXISTING_SHARE)
+		return used && !has_filter(options);
+	return options->existing == SG_EXISTING_REUSE;
+}
+
+static int join(struct sg_observe *o, const struct sg_observe_options *options,
+		const struct sg_owner *owner, bool used)
+{
+	int rc = sg_pin_use(o->users_fd);
+
+	if (!rc && !(used && owner_alive(owner)))
+		rc = owner_set(o, owner->tier, owner->hooks, owner->started_ns);
+	if (!rc && has_filter(options))
+		rc = settings_apply(o, options);
 	return rc;
 }
 
-static int start_locked(struct sg_observe *o, const struct sg_observe_options *options, int lock_fd)
+/* 1: it is ours too; 0: none is left, start anew. */
+static int settle_existing(struct sg_observe *o, const struct sg_observe_options *options,
+			   const struct sg_pin_lock *lock)
 {
-	int rc = settle_existing(o, options);
+	struct sg_owner owner;
+	bool used;
+	int rc;
+
+	o->users_fd = sg_pin_users(lock, &o->id);
+	used = o->users_fd >= 0 && sg_pin_used(o->users_fd);
+	rc = sg_pin_open(o, o->pin_dir);
+	if (rc && rc != -ENOENT && rc != -EPROTO && rc != -EPERM && rc != -EACCES)
+		return rc;
+	if (!rc)
+		rc = owner_get(o, &owner);
+	if (!rc && options->existing == SG_EXISTING_FAIL)
+		return -EEXIST;
+	if (!rc && o->users_fd >= 0 && fits(options, &owner, used)) {
+		rc = join(o, options, &owner, used);
+		return rc ? rc : 1;
+	}
+	if (used)
+		return -EBUSY;
+	close_maps(o);
+	close_users(o);
+	o->pinned = false;
+	sg_pin_clear(lock);
+	return 0;
+}
+
+static int start_anew(struct sg_observe *o, const struct sg_observe_options *options)
+{
+	enum sg_tier tier;
+	__u32 hooks;
+	int rc = attach_best(o, options, &tier, &hooks);
+
+	return rc ? rc : owner_set(o, tier, hooks, now_ns());
+}
+
+static int start_locked(struct sg_observe *o, const struct sg_observe_options *options,
+			struct sg_pin_lock *lock)
+{
+	int rc = settle_existing(o, options, lock);
 
 	if (rc)
 		return rc < 0 ? rc : 0;
-	return start_anew(o, options, true);
+	rc = start_anew(o, options);
+	if (!rc)
+		rc = sg_pin_all(o, lock);
+	if (rc) {
+		close_users(o);
+		sg_pin_remove(o->pin_dir, lock);
+	}
+	o->pinned = !rc;
+	return rc;
+}
+
+static int start_pinned(struct sg_observe *o, const struct sg_observe_options *options)
+{
+	struct sg_pin_lock lock;
+	int rc = sg_pin_dir(options->pin_dir, o->pin_dir);
+
+	if (rc)
+		return rc;
+	rc = sg_pin_lock(o->pin_dir, SG_PIN_MAKE, &lock);
+	sg_pin_note(o->pin_dir, rc, o->pin_note);
+	if (rc)
+		return start_anew(o, options);
+	rc = start_locked(o, options, &lock);
+	if (rc)
+		close_users(o);
+	sg_pin_unlock(&lock);
+	return rc;
 }
 
 static struct sg_observe *handle_new(void)
@@ -251,8 +314,11 @@ static struct sg_observe *handle_new(void)
 	struct sg_observe *o = calloc(1, sizeof(*o));
 	int i;
 
-	for (i = 0; o && i < SG_MAPS; i++)
+	if (!o)
+		return NULL;
+	for (i = 0; i < SG_MAPS; i++)
 		o->fd[i] = -1;
+	o->users_fd = -1;
 	return o;
 }
 
@@ -260,7 +326,7 @@ int sg_observe_start(const struct sg_observe_options *options, struct sg_observe
 {
 	static const struct sg_observe_options defaults;
 	struct sg_observe *o;
-	int rc, lock_fd = -1;
+	int rc;
 
 	options = options ? options : &defaults;
 	rc = options_check(options);
@@ -276,12 +342,9 @@ int sg_observe_start(const struct sg_observe_options *options, struct sg_observe
 	if (rc)
 		goto out;
 	if (options->pin_dir && !*options->pin_dir)
-		rc = start_anew(o, options, false);
-	else if (sg_pin_lock(options->pin_dir, o->pin_dir, o->pin_note, &lock_fd))
-		rc = start_anew(o, options, false);
+		rc = start_anew(o, options);
 	else
-		rc = start_locked(o, options, lock_fd);
-	sg_pin_unlock(lock_fd);
+		rc = start_pinned(o, options);
 out:
 	if (rc)
 		sg_observe_close(o);
@@ -290,10 +353,29 @@ out:
 	return rc;
 }
 
+static int open_locked(struct sg_observe *o, const struct sg_pin_lock *lock)
+{
+	struct sg_owner owner;
+	int fd, rc = sg_pin_open(o, o->pin_dir);
+
+	if (!rc)
+		rc = owner_get(o, &owner);
+	if (!rc && owner.abi != SG_OBSERVE_ABI)
+		rc = -EPROTO;
+	if (rc)
+		return rc;
+	fd = sg_pin_users(lock, &o->id);
+	if (fd < 0)
+		return fd == -ENOENT ? -EPROTO : fd;
+	o->used = sg_pin_used(fd);
+	close(fd);
+	return 0;
+}
+
 int sg_observe_open(const char *pin_dir, struct sg_observe **out)
 {
+	struct sg_pin_lock lock;
 	struct sg_observe *o;
-	struct sg_owner owner;
 	int rc;
 
 	if (geteuid() != 0)
@@ -301,13 +383,13 @@ int sg_observe_open(const char *pin_dir, struct sg_observe **out)
 	o = handle_new();
 	if (!o)
 		return -ENOMEM;
-	rc = sg_pin_find(pin_dir, o->pin_dir);
+	rc = sg_pin_dir(pin_dir, o->pin_dir);
 	if (!rc)
-		rc = sg_pin_open(o, o->pin_dir);
-	if (!rc)
-		rc = owner_get(o, &owner);
-	if (!rc && owner.abi != SG_OBSERVE_ABI)
-		rc = -EPROTO;
+		rc = sg_pin_lock(o->pin_dir, SG_PIN_READ, &lock);
+	if (!rc) {
+		rc = open_locked(o, &lock);
+		sg_pin_unlock(&lock);
+	}
 	if (rc)
 		sg_observe_close(o);
 	else
@@ -317,38 +399,60 @@ int sg_observe_open(const char *pin_dir, struct sg_observe **out)
 
 void sg_observe_close(struct sg_observe *o)
 {
-	bool own = o && o->skel;
-	int i;
-
 	if (!o)
 		return;
-	if (own)
+	close_users(o);
+	if (o->skel)
 		sg_attach_undo(o); /* pinned links stay attached: only our reference goes */
-	for (i = 0; !own && i < SG_MAPS; i++)
-		if (o->fd[i] >= 0)
-			close(o->fd[i]);
+	else
+		close_maps(o);
 	free(o->path_glob);
 	free(o);
 }
 
-int sg_observe_stop(struct sg_observe *o)
+/* Our own use ends under the lock too: two that leave at once must not each leave it to the other. */
+static int end(struct sg_observe *o, bool if_last)
 {
+	struct sg_pin_lock lock;
+	bool used;
 	int rc = 0;
 
 	if (o->pinned)
-		rc = sg_pin_remove_all(o->pin_dir);
+		rc = sg_pin_lock(o->pin_dir, SG_PIN_CHANGE, &lock);
+	if (o->pinned && !rc) {
+		used = o->users_fd >= 0 && sg_pin_used(o->users_fd);
+		close_users(o);
+		if (sg_pin_is(&lock, &o->id) && !(if_last && used))
+			rc = sg_pin_remove(o->pin_dir, &lock);
+		sg_pin_unlock(&lock);
+	}
 	sg_observe_close(o);
-	return rc;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+int sg_observe_stop(struct sg_observe *o)
+{
+	return end(o, false);
+}
+
+int sg_observe_leave(struct sg_observe *o)
+{
+	return end(o, true);
 }
 
 int sg_observe_remove_pins(const char *pin_dir)
 {
+	struct sg_pin_lock lock;
 	char dir[256];
-	int rc = sg_pin_find(pin_dir, dir);
+	int rc = sg_pin_dir(pin_dir, dir);
 
+	if (!rc)
+		rc = sg_pin_lock(dir, SG_PIN_CHANGE, &lock);
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	return sg_pin_remove_all(dir);
+	rc = sg_pin_remove(dir, &lock);
+	sg_pin_unlock(&lock);
+	return rc;
 }
 
 /* --- what runs --- */
@@ -369,6 +473,7 @@ int sg_observe_info(struct sg_observe *o, struct sg_observe_info *info)
 	info->hooks = owner.hooks;
 	info->owner_pid = owner.pid;
 	info->owner_alive = owner_alive(&owner);
+	info->in_use = o->used || o->users_fd >= 0 || !o->pinned;
 	info->started_ns = owner.started_ns;
 	info->pinned = o->pinned;
 	info->config_flags = config.flags;

@@ -7,7 +7,9 @@
  * No call is async-signal-safe. Times are nanoseconds of CLOCK_MONOTONIC, sizes are bytes.
  *
  * The observer lives in pinned maps and links: it goes on measuring when the process that started it
- * ends, until sg_observe_stop. Reading needs root (CAP_BPF and CAP_PERFMON, and the 0600 pins).
+ * ends, until sg_observe_stop, or until the last of its users leaves (sg_observe_leave). A user is a
+ * handle from sg_observe_start; one whose process dies counts no more. Start, open, leave and stop are
+ * kept apart by a lock, also between processes, and may wait for each other for seconds. Reading needs root (CAP_BPF and CAP_PERFMON, and the 0600 pins).
  *
  * Shape after libbpf's own handles and bpftool's "prog show pids"; bcc's filetop and syncsnoop are
  * what it replaces.
@@ -31,6 +33,7 @@ enum sg_observe_existing {
 	SG_EXISTING_REUSE, /* take over one that fits (same layout and tier; filters given replace its), else replace it */
 	SG_EXISTING_REPLACE, /* stop it and start anew, from zero */
 	SG_EXISTING_FAIL,    /* -EEXIST */
+	SG_EXISTING_SHARE, /* share one in use that fits, with no filter given, as it is; replace one without users */
 };
 
 /* Zeroed: best tier, default pin directory, no filter, reuse what runs. */
@@ -56,6 +59,7 @@ struct sg_observe_options {
  * Load and attach the observer: the best tier that really attaches, or the one asked for.
  *
  * -EPERM   not root; -EEXIST  one runs and SG_EXISTING_FAIL was asked for
+ * -EBUSY   one is in use that does not fit or was to be replaced
  * -ENOTSUP no tier attaches (sg_observe_probe_text tells why); -EINVAL a bad option
  *          (also when the kernel exports no BTF and btf_path is NULL); other values from bpf(2)
  */
@@ -67,8 +71,14 @@ int sg_observe_start(const struct sg_observe_options *options, struct sg_observe
  */
 int sg_observe_open(const char *pin_dir, struct sg_observe **out);
 
-/* Detach, remove all pins (and the mount made for them), free the handle. Also after sg_observe_open. */
+/*
+ * Detach, remove all pins (and the mount made for them) whoever else uses them, free the handle. Also
+ * after sg_observe_open. Pins that are another observer's by now are left alone.
+ */
 int sg_observe_stop(struct sg_observe *o);
+
+/* The same if nobody else uses it; else sg_observe_close. */
+int sg_observe_leave(struct sg_observe *o);
 
 /* Free the handle. A pinned observer goes on, one without pins ends. NULL is allowed. */
 void sg_observe_close(struct sg_observe *o);
@@ -78,7 +88,7 @@ int sg_observe_remove_pins(const char *pin_dir);
 
 /*
  * Where pins go by default: /sys/fs/bpf/spoolguard if /sys/fs/bpf is a BPF file system, else
- * /run/spoolguard/bpf, which sg_observe_start mounts and sg_observe_stop unmounts.
+ * /run/spoolguard/bpf, which sg_observe_start mounts and the stop unmounts.
  */
 const char *sg_observe_pin_dir(void);
 
@@ -88,7 +98,8 @@ struct sg_observe_info {
 	enum sg_tier tier;
 	__u32 hooks; /* bits of enum sg_hook: what is attached */
 	__u32 owner_pid;
-	bool owner_alive; /* false: it was left running, or its owner died; replaceable */
+	bool owner_alive; /* false: it was left running, or its owner died */
+	bool in_use;	  /* when it was started or opened; false: replaceable */
 	__u64 started_ns;
 	bool pinned;
 	char pin_dir[256];		    /* "" when not pinned */
