@@ -41,6 +41,17 @@ test_ctrl_c_ends_it_with_the_table() {
 	wait_for 20 grep -q Observing err; writer 3 "$T/f"; kill -INT $pid; wait $pid
 	grep -q "$T/f" out || fail "$(cat out err)"
 }
+test_columns_of_guarded_programs_are_left_out_without_one() {
+	need_observer
+	"$SG" observe --path "$T/*" >alone 2>err & pid=$!
+	wait_for 20 grep -q Observing err; writer 3 "$T/f"
+	gives 0 "$SG" file show; eq "$(head -n 1 out | grep -coE 'CALLS|SHIM|BROKER|UNSEEN')" 0 "columns of file show"
+	kill -INT $pid; wait $pid
+	eq "$(head -n 1 alone | tr -s ' ' | cut -d ' ' -f 1-6)" "FILE MODE APPENDS BYTES KERNEL AT"
+	"$SG" run --socket-dir "$T/s" --report=rep -- python3 -c 'open("g", "w").write("x"); import os; os.sync()'
+	wait_for 20 test -s rep
+	! grep -q FILE rep || head -n 1 rep | grep -q 'CALLS SHIM BROKER KERNEL UNSEEN' || fail "$(cat rep)"
+}
 test_only_the_processes_asked_for() {
 	need_observer
 	python3 -c '

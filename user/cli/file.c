@@ -404,9 +404,44 @@ static void mode_cell(struct cli_table *t, const struct join_row *r)
 	}
 }
 
+/* Without a guarded program there is nothing to tell the kernel's syncs from. */
+static bool any_guarded(const struct gathered *g)
+{
+	return g->view && (g->view->n_sessions || g->view->n_brokers);
+}
+
+static void sync_cells(struct cli_table *t, const struct join_row *r, const struct gathered *g)
+{
+	bool own = r->seen & (JOIN_SHIM | JOIN_BROKER), guarded = any_guarded(g);
+
+	if (guarded) {
+		known_cell(t, r->seen & JOIN_SHIM, r->shim[SG_C_CALLS]);
+		known_cell(t, own, r->shim[SG_C_ISSUED]);
+		known_cell(t, own && r->seen & JOIN_BROKER, r->broker[SG_C_ISSUED]);
+	}
+	if (g->kernel)
+		known_cell(t, r->kernel, r->kernel ? r->kernel->syncs : 0);
+	if (g->kernel && guarded)
+		known_cell(t, r->unseen_known, r->unseen > 0 ? r->unseen : 0);
+}
+
+static void sync_columns(struct cli_table *t, const struct gathered *g)
+{
+	bool guarded = any_guarded(g);
+
+	if (guarded) {
+		cli_table_column(t, "CALLS", CLI_RIGHT);
+		cli_table_column(t, "SHIM", CLI_RIGHT);
+		cli_table_column(t, "BROKER", CLI_RIGHT);
+	}
+	if (g->kernel)
+		cli_table_column(t, "KERNEL", CLI_RIGHT);
+	if (g->kernel && guarded)
+		cli_table_column(t, "UNSEEN", CLI_RIGHT);
+}
+
 static void add_line(struct cli_table *t, const struct join_row *r, const struct gathered *g)
 {
-	bool own = r->seen & (JOIN_SHIM | JOIN_BROKER);
 	char buf[SG_PATH_BYTES + 64];
 	uint64_t max_ns;
 	const uint64_t *hist = join_sync_hist(r, &max_ns);
@@ -417,13 +452,7 @@ static void add_line(struct cli_table *t, const struct join_row *r, const struct
 	mode_cell(t, r);
 	cli_table_count(t, join_appends(r));
 	cli_table_bytes(t, join_append_bytes(r));
-	known_cell(t, r->seen & JOIN_SHIM, r->shim[SG_C_CALLS]);
-	known_cell(t, own, r->shim[SG_C_ISSUED]);
-	known_cell(t, own && r->seen & JOIN_BROKER, r->broker[SG_C_ISSUED]);
-	if (g->kernel) {
-		known_cell(t, r->kernel, r->kernel ? r->kernel->syncs : 0);
-		known_cell(t, r->unseen_known, r->unseen > 0 ? r->unseen : 0);
-	}
+	sync_cells(t, r, g);
 	at_risk_cell(t, r);
 	latency_cells(t, hist, max_ns);
 	cli_table_count(t, join_stalls(r));
@@ -437,7 +466,6 @@ static void add_line(struct cli_table *t, const struct join_row *r, const struct
 
 void file_table(FILE *f, const struct gathered *g, const struct file_wanted *w)
 {
-	static const char *const head[] = { "APPENDS", "BYTES", "CALLS", "SHIM", "BROKER" };
 	static const char *const tail[] = {
 		"AT RISK", "SYNC p50", "p99", "max", "STALLS", "ERRORS"
 	};
@@ -446,12 +474,9 @@ void file_table(FILE *f, const struct gathered *g, const struct file_wanted *w)
 
 	cli_table_column(t, "FILE", CLI_PATH);
 	cli_table_column(t, "MODE", CLI_LEFT);
-	for (i = 0; i < sizeof(head) / sizeof(head[0]); i++)
-		cli_table_column(t, head[i], CLI_RIGHT);
-	if (g->kernel) {
-		cli_table_column(t, "KERNEL", CLI_RIGHT);
-		cli_table_column(t, "UNSEEN", CLI_RIGHT);
-	}
+	cli_table_column(t, "APPENDS", CLI_RIGHT);
+	cli_table_column(t, "BYTES", CLI_RIGHT);
+	sync_columns(t, g);
 	for (i = 0; i < sizeof(tail) / sizeof(tail[0]); i++)
 		cli_table_column(t, tail[i], CLI_RIGHT);
 	cli_table_column(t, "STATE", CLI_LEFT);
