@@ -177,14 +177,16 @@ test_appends_go_on_after_others_were_killed_inside_theirs() {
 	survives_the_killed ensure
 }
 
-test_rename_by_another_process_drains() {
-	local show="mv m.log n.log; $SPOOLGUARD -j file show >shown"
+another_process_drains() {
+	local show="$1; $SPOOLGUARD -j file show >shown"
 	[ -x "$SPOOLGUARD" ] || skip "no command"
 	export SPOOLGUARD_RUNTIME_DIR=$T/run
 	eq "$(timeout 20 "$SPOOLGUARD" run --no-observe --policy "$T/?.log:mode=window,max_delay=20s,adapt=off" \
 		-- "$H/family" moved m.log "$show")" "done" "moved"
 	eq "$(jq -c '.files[] | select(.path | endswith("m.log")) | [.at_risk.records, .broker.issued]' shown)" '[0,1]' "m.log"
 }
+test_rename_by_another_process_drains() { another_process_drains "mv m.log n.log"; }
+test_sync_of_the_directory_by_another_process_drains() { another_process_drains "sync ."; }
 test_rename_by_another_process_of_a_file_in_group_does_not_wait() {
 	[ -x "$SPOOLGUARD" ] || skip "no command"
 	eq "$(timeout 20 "$SPOOLGUARD" run --no-observe --socket-dir "$T/run" --policy "$T/?.log:mode=group" \

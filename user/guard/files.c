@@ -38,7 +38,7 @@ struct sg_file *sg_file_find_ino(uint64_t dev, uint64_t ino)
 
 /* --- directories with guarded files in them --- */
 
-static bool is_dir_of(const char *dir, const char *path)
+bool sg_is_dir_of(const char *dir, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	size_t n = slash ? (size_t)(slash - path) : 0;
@@ -57,7 +57,7 @@ static void guard_dirs(struct sg_file *f)
 			continue;
 		dir = f->is_dir ? f : other;
 		file = f->is_dir ? other : f;
-		if (file->wanted == SG_MODE_OBSERVE || !is_dir_of(dir->path, file->path))
+		if (file->wanted == SG_MODE_OBSERVE || !sg_is_dir_of(dir->path, file->path))
 			continue;
 		/* Its syncs are as precious as those of the file: elided when redundant, poisoned when failed. */
 		dir->wanted = SG_MODE_GROUP;

@@ -164,6 +164,8 @@ static inline bool sg_file_has_ledger(const struct sg_file *f)
 	return atomic_load_explicit(&f->ledger->state, memory_order_relaxed) == SG_SLOT_LIVE &&
 	       sg_file_id_equal(&f->ledger->id, &f->id);
 }
+/* Does path lie right inside dir? Both resolved. */
+bool sg_is_dir_of(const char *dir, const char *path);
 /* Is there a broker that flushes f? */
 bool sg_file_served(const struct sg_file *f);
 /* Ask the broker anew, through a descriptor of f. In vain: it falls to group, visibly. */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "guard/clock.h"
 #include "guard/hist.h"
@@ -271,6 +272,8 @@ static void keep_proof(struct sg_file *f, struct sg_elide_proof *proof, int erro
 	atomic_store(&f->proof_lock, 0);
 }
 
+static int drain_others_in(const char *dir);
+
 /* An elided sync drains nothing: no name changed, so none can become durable before what is at risk. */
 static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
 		    const struct stat *st)
@@ -288,6 +291,8 @@ static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op,
 		return 0;
 	}
 	error = -sg_drain_all_files();
+	if (!error)
+		error = -drain_others_in(f->path);
 	if (error) {
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
 		return error;
@@ -496,6 +501,32 @@ static int drain_other(uint64_t dev, uint64_t ino)
 		l = &sg_process.registry->ledgers[i];
 		if (l->id.ino != ino || l->id.dev != dev ||
 		    atomic_load(&l->mode) < (uint32_t)SG_MODE_WINDOW) /* nobody flushes it */
+			continue;
+		other.ledger = l;
+		other.id = l->id;
+		if (drain_by_broker(&other) == -EIO)
+			err = -EIO;
+	}
+	return err;
+}
+
+/* What other processes have at risk in files right inside a directory that is about to be synced. */
+static int drain_others_in(const char *dir)
+{
+	struct sg_file other = { .ledger_index = 0 };
+	struct sg_at_risk risk;
+	struct sg_ledger *l;
+	uint32_t i;
+	int err = 0;
+
+	for (i = 0; sg_process.broker && i < SG_FILES; i++) {
+		l = &sg_process.registry->ledgers[i];
+		if (atomic_load_explicit(&l->state, memory_order_acquire) != SG_SLOT_LIVE ||
+		    atomic_load(&l->mode) < (uint32_t)SG_MODE_WINDOW ||
+		    !memchr(l->path, '\0', sizeof(l->path)) || !sg_is_dir_of(dir, l->path))
+			continue;
+		sg_ledger_at_risk(l, &risk);
+		if (!risk.records)
 			continue;
 		other.ledger = l;
 		other.id = l->id;
