@@ -9,7 +9,8 @@
  * The observer lives in pinned maps and links: it goes on measuring when the process that started it
  * ends, until sg_observe_stop, or until the last of its users leaves (sg_observe_leave). A user is a
  * handle from sg_observe_start; one whose process dies counts no more. Start, open, leave and stop are
- * kept apart by a lock, also between processes, and may wait for each other for seconds. Reading needs root (CAP_BPF and CAP_PERFMON, and the 0600 pins).
+ * kept apart by a lock, also between processes, and may wait for each other for seconds. Reading needs
+ * root (CAP_BPF and CAP_PERFMON, and the 0600 pins).
  *
  * Shape after libbpf's own handles and bpftool's "prog show pids"; bcc's filetop and syncsnoop are
  * what it replaces.
