@@ -14,7 +14,7 @@ need_tier() {
 need_pins() { # on a BPF file system of the test's own
 	need_tier
 	mkdir bpf; mount -t bpf bpf bpf 2>mnt || skip "no BPF file system: $(cat mnt)"
-	trap 'umount -l "$T/bpf"' EXIT
+	trap 'jobs -p >left; [ ! -s left ] || kill $(cat left) 2>/dev/null; umount -l "$T/bpf"' EXIT # a test that fails leaves none
 	export SPOOLGUARD_PIN_DIR=$T/bpf/pins
 }
 writer() { # COUNT FILE
@@ -124,7 +124,7 @@ test_two_runs_at_once_both_get_counts_of_the_kernel() {
 }
 test_observe_shares_the_observer_of_a_run() {
 	need_pins
-	"$SG" -j run --socket-dir "$T/s" --report=rep -- sh -c ': >ready; while [ ! -e stop ]; do sleep 0.05; done
+	"$SG" -j run --socket-dir "$T/s" --report=rep -- sh -c ': >ready; while [ -e ready ] && [ ! -e stop ]; do sleep 0.05; done
 		echo x >>g; sync g' & local run=$!
 	wait_for 20 test -e ready
 	observe a; writer 6 "$T/f"; finish $pid
