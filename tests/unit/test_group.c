@@ -43,18 +43,20 @@ static uint64_t tick(void)
 	return atomic_fetch_add(&moment, 1) + 1;
 }
 
-static int record_sync(void *arg, bool full)
+static int record_sync(void *arg, bool full, struct sg_group_times *times)
 {
 	uint32_t i = atomic_fetch_add(&n_syncs, 1), every = atomic_load(&fail_every);
 	struct sync *s = &syncs[i];
 
 	(void)arg;
+	times->began_ns = sg_now_ns();
 	s->began = tick();
 	s->full = full;
 	s->error = fdatasync(file) ? errno : 0;
 	if (every && i % every == 0)
 		s->error = EIO;
 	s->ended = tick();
+	times->ended_ns = sg_now_ns();
 	return s->error;
 }
 
@@ -172,7 +174,7 @@ static void test_every_member_of_a_failed_group_gets_the_error(void)
 
 static pthread_barrier_t both;
 
-static int bad_descriptor(void *arg, bool full)
+static int bad_descriptor(void *arg, bool full, struct sg_group_times *times)
 {
 	(void)arg;
 	(void)full;
@@ -191,7 +193,7 @@ static void *bad_leader(void *arg)
 	return NULL;
 }
 
-static int good(void *arg, bool full)
+static int good(void *arg, bool full, struct sg_group_times *times)
 {
 	(void)full;
 	++*(int *)arg;

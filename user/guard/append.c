@@ -162,7 +162,8 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 	if (!(atomic_load(&d->flags) & SG_D_DURABLE))
 		a->ledger = f->ledger;
 	a->reserved = bytes;
-	a->began_ns = sg_now_ns();
+	/* Only an append in a window may have waited since. */
+	a->began_ns = a->in_window ? sg_now_ns() : now_ns;
 	if (a->ledger && !a->in_window) {
 		sg_ledger_reserve_unbounded(a->ledger, bytes, a->began_ns);
 		sg_ledger_peak(a->ledger);
@@ -191,6 +192,7 @@ static void count_append(struct sg_append *a, uint64_t written, int error, uint6
 
 int sg_guard_append_end(struct sg_append *a, int fd, int64_t result, int error)
 {
+	struct sg_group_times times;
 	uint64_t now_ns, written = result > 0 ? (uint64_t)result : 0;
 	int saved = errno, failed = 0, state;
 	struct sg_file *f;
@@ -213,7 +215,7 @@ int sg_guard_append_end(struct sg_append *a, int fd, int64_t result, int error)
 	    (a->in_window && atomic_load_explicit(&a->ledger->waiters, memory_order_relaxed)))
 		sg_ledger_kick(a->ledger);
 	if (a->sync_inline && written)
-		failed = sg_issue(f, fd, SG_OP_FDATASYNC, NULL, SG_C_INLINE);
+		failed = sg_issue(f, fd, SG_OP_FDATASYNC, NULL, SG_C_INLINE, &times);
 	a->stats = NULL;
 	sg_leave();
 	pthread_setcancelstate(a->cancel_state, &state);

@@ -132,19 +132,17 @@ static int lead(struct sg_group *g, sg_group_issue issue, void *arg, bool full,
 		uint64_t max_wait_ns)
 {
 	uint32_t number = atomic_load(&g->begun) + 1;
-	uint64_t t0, t1;
+	struct sg_group_times t = { 0, 0 };
 	int error;
 
 	gather(g, number, max_wait_ns);
 	atomic_store(&g->begun, number);
 	g->served_last = atomic_exchange(&g->pending[number & 1], 0);
 	full |= atomic_exchange(&g->full[number & 1], 0);
-	t0 = sg_now_ns();
-	error = issue(arg, full);
-	t1 = sg_now_ns();
+	error = issue(arg, full, &t);
 	g->came_last = atomic_load(&g->pending[(number + 1) & 1]);
 	atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
-	note(g, t1, t1 - t0);
+	note(g, t.ended_ns, t.ended_ns - t.began_ns);
 	finish(g, number, error);
 	return error;
 }
@@ -166,12 +164,11 @@ static bool outcome(const struct sg_group *g, uint32_t need, uint32_t finished, 
 
 static int bare(struct sg_group *g, sg_group_issue issue, void *arg, bool full)
 {
-	uint64_t t0 = sg_now_ns(), t1;
-	int error = issue(arg, full);
+	struct sg_group_times t = { 0, 0 };
+	int error = issue(arg, full, &t);
 
-	t1 = sg_now_ns();
 	atomic_fetch_add_explicit(&g->calls_total, 1, memory_order_relaxed);
-	note(g, t1, t1 - t0);
+	note(g, t.ended_ns, t.ended_ns - t.began_ns);
 	return error;
 }
 

@@ -54,8 +54,14 @@ struct sg_group {
 	struct sg_window_group window;
 };
 
+/* When a kernel sync began and ended, ns. A clock costs more than all the rest here where the kernel has no
+ * fast one, so it is read once for everybody. */
+struct sg_group_times {
+	uint64_t began_ns, ended_ns;
+};
+
 /* Makes one kernel sync, of all the metadata too if `full`. Returns 0 or an errno. */
-typedef int (*sg_group_issue)(void *arg, bool full);
+typedef int (*sg_group_issue)(void *arg, bool full, struct sg_group_times *times);
 
 /*
  * Have a sync that begins after this call. issue() makes it if this caller leads (*led is then true).

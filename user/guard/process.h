@@ -190,7 +190,8 @@ bool sg_poisoned(const struct sg_file *f, const struct sg_desc *d);
 
 /* One kernel sync of f through fd, with all its accounting. `counted` is the counter besides ISSUED.
  * next NULL: fdatasync or fsync by system call. Returns 0 or errno. */
-int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_counter counted);
+int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_counter counted,
+	     struct sg_group_times *times);
 /* Have everything that came back from the kernel before now covered, by a real sync. 0 or -EIO. */
 int sg_drain(struct sg_file *f, int fd);
 int sg_drain_all_files(void);

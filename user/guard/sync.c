@@ -69,15 +69,17 @@ static void count_sync(struct sg_session_file *s, uint64_t took_ns)
 		sg_count(s, SG_C_STALLS, 1);
 }
 
-int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_counter counted)
+int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_counter counted,
+	     struct sg_group_times *times)
 {
 	struct sg_session_file *s = sg_file_stats(f);
 	struct sg_ledger_snapshot snap;
-	uint64_t t0 = sg_now_ns(), took_ns;
 	int error, slot, state, ignored;
 
-	sg_ledger_begin(f->ledger, &snap, t0);
-	slot = sg_session_op_begin(sg_process.session, sg_file_index(f), op, 0, sg_tid(), t0);
+	times->began_ns = sg_now_ns();
+	sg_ledger_begin(f->ledger, &snap, times->began_ns);
+	slot = sg_session_op_begin(sg_process.session, sg_file_index(f), op, 0, sg_tid(),
+				   times->began_ns);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	error = (next		     ? next(fd)
 		 : op == SG_OP_FSYNC ? sg_sys_fsync(fd)
@@ -85,14 +87,14 @@ int sg_issue(struct sg_file *f, int fd, enum sg_op op, sg_sync_fn next, enum sg_
 			? errno
 			: 0;
 	pthread_setcancelstate(state, &ignored);
-	took_ns = sg_now_ns() - t0;
+	times->ended_ns = sg_now_ns();
 	sg_session_op_end(sg_process.session, slot);
 	if (sg_group_void_error(error)) {
 		if (counted == SG_C_LED)
 			sg_count(s, SG_C_REFUSED, 1);
 		return error;
 	}
-	count_sync(s, took_ns);
+	count_sync(s, times->ended_ns - times->began_ns);
 	sg_count(s, counted, 1);
 	if (error)
 		sync_failed(f, &snap, fd, error, op);
@@ -109,15 +111,22 @@ struct issue {
 	enum sg_op op;
 	sg_sync_fn next;
 	enum sg_counter counted;
+	struct sg_group_times *times; /* or NULL */
 };
 
-static int issue(void *arg, bool full)
+static int issue(void *arg, bool full, struct sg_group_times *times)
 {
 	const struct issue *i = arg;
 
+	int error;
+
 	if (full && i->op != SG_OP_FSYNC)
-		return sg_issue(i->f, i->fd, SG_OP_FSYNC, NULL, i->counted);
-	return sg_issue(i->f, i->fd, i->op, i->next, i->counted);
+		error = sg_issue(i->f, i->fd, SG_OP_FSYNC, NULL, i->counted, times);
+	else
+		error = sg_issue(i->f, i->fd, i->op, i->next, i->counted, times);
+	if (i->times)
+		*i->times = *times;
+	return error;
 }
 
 /* An error that only this description has not been told yet. sync_file_range far beyond the end waits
@@ -163,9 +172,12 @@ static void told(struct sg_file *f, struct sg_desc *d, int error, enum sg_op op)
 	tell_poison(f, error);
 }
 
-static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next)
+/* *times is filled when this caller made the kernel sync. */
+static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
+		      struct sg_group_times *times)
 {
-	struct issue i = { f, fd, op, next, SG_C_LED };
+	struct issue i = { f, fd, op, next, SG_C_LED, times };
+	struct sg_group_times own_times;
 	int error, own;
 	bool led;
 
@@ -178,7 +190,7 @@ static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op o
 		return error;
 	own = own_error(fd);
 	if (own < 0) /* then only a sync of our own can tell */
-		return issue(&i, false);
+		return issue(&i, false, &own_times);
 	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
 	if (own)
 		told(f, d, own, op);
@@ -276,7 +288,7 @@ static int drain_others_in(const char *dir);
 
 /* An elided sync drains nothing: no name changed, so none can become durable before what is at risk. */
 static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
-		    const struct stat *st)
+		    const struct stat *st, struct sg_group_times *times)
 {
 	struct sg_elide_proof proof;
 	bool provable;
@@ -298,7 +310,7 @@ static int dir_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op,
 		return error;
 	}
 	provable = atomic_load(&f->dir_guarded) && begin_proof(f, fd, &proof);
-	error = sg_issue(f, fd, op, next, SG_C_LED);
+	error = sg_issue(f, fd, op, next, SG_C_LED, times);
 	keep_proof(f, provable ? &proof : NULL, error);
 	return error;
 }
@@ -336,7 +348,7 @@ static int unheard(struct sg_file *f, struct sg_desc *d, int fd)
 }
 
 static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op, sg_sync_fn next,
-		       const struct stat *st)
+		       const struct stat *st, struct sg_group_times *times)
 {
 	struct sg_at_risk risk;
 	int error;
@@ -348,7 +360,7 @@ static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op 
 	/* With nothing at risk no flush is to come: what is asked for is a new file, a cut, a mode. */
 	sg_ledger_at_risk(f->ledger, &risk);
 	if (grew_unseen(f, st) || !sg_file_served(f) || !risk.records)
-		return group_sync(f, d, fd, op, next);
+		return group_sync(f, d, fd, op, next, times);
 	error = unheard(f, d, fd);
 	if (error) {
 		sg_count(sg_file_stats(f), SG_C_POISONED, 1);
@@ -361,17 +373,17 @@ static int window_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op 
 }
 
 static int sync_by_mode(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op op,
-			sg_sync_fn next, const struct stat *st)
+			sg_sync_fn next, const struct stat *st, struct sg_group_times *times)
 {
 	enum sg_mode mode = sg_file_mode(f);
 
 	if (f->is_dir)
-		return dir_sync(f, d, fd, op, next, st);
+		return dir_sync(f, d, fd, op, next, st, times);
 	if (mode == SG_MODE_WINDOW)
-		return window_sync(f, d, fd, op, next, st);
+		return window_sync(f, d, fd, op, next, st, times);
 	if (f->wanted != SG_MODE_OBSERVE)
-		return group_sync(f, d, fd, op, next);
-	return sg_issue(f, fd, op, next, SG_C_LED);
+		return group_sync(f, d, fd, op, next, times);
+	return sg_issue(f, fd, op, next, SG_C_LED, times);
 }
 
 int sg_guard_sync(int fd, enum sg_op op, sg_sync_fn next)
@@ -379,11 +391,13 @@ int sg_guard_sync(int fd, enum sg_op op, sg_sync_fn next)
 	struct sg_session_file *s;
 	struct sg_desc *d;
 	struct sg_file *f;
+	struct sg_group_times times = { 0, 0 };
 	struct stat st;
 	uint64_t t0, took_ns;
 	int saved = errno, error;
 
-	if (!sg_enter_tables())
+	/* Not sg_enter_tables: a vfork child does not come here (see the wrappers), and a sync is often. */
+	if (!sg_enter())
 		return next(fd);
 	t0 = sg_now_ns();
 	d = sg_desc_for_sync(fd, &st);
@@ -398,8 +412,8 @@ int sg_guard_sync(int fd, enum sg_op op, sg_sync_fn next)
 	f = &sg_process.files[atomic_load(&d->file)];
 	s = sg_file_stats(f);
 	sg_count(s, SG_C_CALLS, 1);
-	error = sync_by_mode(f, d, fd, op, next, &st);
-	took_ns = sg_now_ns() - t0;
+	error = sync_by_mode(f, d, fd, op, next, &st, &times);
+	took_ns = (times.ended_ns ? times.ended_ns : sg_now_ns()) - t0;
 	sg_count(s, SG_C_CALL_NS, took_ns);
 	sg_session_max(&s->counter[SG_C_CALL_MAX_NS], took_ns);
 	sg_hist_record((uint64_t *)s->call_hist, took_ns);
@@ -455,7 +469,7 @@ static bool holds(const struct sg_file *f)
 static int drain_by_fd(struct sg_file *f, int fd)
 {
 	bool led, full = atomic_exchange(&f->ledger->want_full, 0);
-	struct issue i = { f, fd, full ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL, SG_C_DRAINS };
+	struct issue i = { f, fd, full ? SG_OP_FSYNC : SG_OP_FDATASYNC, NULL, SG_C_DRAINS, NULL };
 
 	if (sg_group_sync(&f->group, issue, &i, full, 0, &led) == 0)
 		return 0;
