@@ -189,15 +189,14 @@ static int group_sync(struct sg_file *f, struct sg_desc *d, int fd, enum sg_op o
 	if (led)
 		return error;
 	own = own_error(fd);
-	if (own < 0) /* then only a sync of our own can tell */
+	/* Where our description cannot be asked, or the leader's alone was told of an error (it may be one from
+	 * before our open), only a sync of our own can tell. */
+	if (own < 0 || (error && !own))
 		return issue(&i, false, &own_times);
 	sg_count(sg_file_stats(f), SG_C_GROUPED, 1);
 	if (own)
 		told(f, d, own, op);
-	/* The leader's error alone: nothing was made durable, but of our data none is lost. */
-	if (error == 0)
-		error = own;
-	return error || !sg_poisoned(f, d) ? error : EIO;
+	return own || !sg_poisoned(f, d) ? own : EIO;
 }
 
 /* --- directories --- */

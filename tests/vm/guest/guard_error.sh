@@ -151,7 +151,9 @@ test_a_leader_opened_after_the_failure_gives_no_false_zero() {
 	fd_is 0 join 1
 	fd_is 0 join 2
 	fd_is EIO join 3
-	file_is $LOG .shim.syncs.grouped 1
+	# Whoever of 2 and 3 led: a busy machine may let 3 come first. Then 2 is told of an error that is not its own, and
+	# makes a sync for itself.
+	[ "$(file_get $LOG .shim.syncs.grouped)" -le 1 ] || fail "more than one of them was in a group"
 	delay_set z 0 0
 	for name in a b; do
 		fd_is EIO fsync $name
