@@ -108,6 +108,7 @@ static bool under_way(const struct sg_broker *b, uint32_t ledger)
 	const struct broker_session *s;
 	const struct sg_session_op *op;
 	uint32_t i, j, file, busy;
+	uint64_t start_ns;
 
 	for (i = 0; i < SG_BROKER_SESSIONS; i++) {
 		s = &b->sessions[i];
@@ -115,9 +116,12 @@ static bool under_way(const struct sg_broker *b, uint32_t ledger)
 			continue;
 		for (j = 0, busy = 0; j < SG_OPS; j++) {
 			op = &s->mem->ops[j];
-			if (atomic_load_explicit(&op->start_ns, memory_order_acquire) == 0)
+			start_ns = atomic_load_explicit(&op->start_ns, memory_order_acquire);
+			if (start_ns == 0)
 				continue;
 			busy++;
+			if (start_ns & SG_OP_CLAIMED) /* then it has reserved nothing yet */
+				continue;
 			file = atomic_load_explicit(&op->file, memory_order_relaxed);
 			if (atomic_load_explicit(&op->kind, memory_order_relaxed) == SG_OP_WRITE &&
 			    file < SG_FILES &&

@@ -68,7 +68,7 @@ static uint64_t watch(struct sg_broker *b, const struct sg_session *s, uint64_t 
 			stall_event(b, s, op, SG_EV_STALL_CLEARED, stalled[i], now_ns);
 			stalled[i] = 0;
 		}
-		if (start_ns <= 1 || start_ns > now_ns)
+		if (start_ns == 0 || start_ns > now_ns) /* a claim is far in the future */
 			continue;
 		limit_ns = threshold(s, atomic_load_explicit(&op->file, memory_order_relaxed));
 		age_ns = now_ns - start_ns;

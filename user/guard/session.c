@@ -31,9 +31,9 @@ int sg_session_op_begin(struct sg_session *s, uint32_t file, enum sg_op kind, ui
 		op = &s->ops[at];
 		free_word = 0;
 		if (atomic_load_explicit(&op->start_ns, memory_order_relaxed) != 0 ||
-		    !atomic_compare_exchange_strong_explicit(&op->start_ns, &free_word, 1,
-							     memory_order_acquire,
-							     memory_order_relaxed))
+		    !atomic_compare_exchange_strong_explicit(
+			    &op->start_ns, &free_word, SG_OP_CLAIMED | tid, memory_order_acquire,
+			    memory_order_relaxed))
 			continue;
 		atomic_store_explicit(&op->file, file, memory_order_relaxed);
 		atomic_store_explicit(&op->kind, kind, memory_order_relaxed);
@@ -54,12 +54,16 @@ void sg_session_op_end(struct sg_session *s, int op)
 
 void sg_session_ops_left(struct sg_session *s, uint32_t tid)
 {
+	uint64_t start_ns;
 	uint32_t i;
 
-	for (i = 0; i < SG_OPS; i++)
-		if (atomic_load_explicit(&s->ops[i].start_ns, memory_order_relaxed) > 1 &&
-		    atomic_load_explicit(&s->ops[i].tid, memory_order_relaxed) == tid)
+	for (i = 0; i < SG_OPS; i++) {
+		start_ns = atomic_load_explicit(&s->ops[i].start_ns, memory_order_relaxed);
+		if (start_ns == (SG_OP_CLAIMED | tid) ||
+		    (start_ns && !(start_ns & SG_OP_CLAIMED) &&
+		     atomic_load_explicit(&s->ops[i].tid, memory_order_relaxed) == tid))
 			sg_session_op_end(s, (int)i);
+	}
 }
 
 void sg_session_op_becomes(struct sg_session *s, int op, enum sg_op kind, uint64_t start_ns)

@@ -116,7 +116,8 @@ struct sg_session_file {
 };
 
 /* One operation under way. start_ns is the atomic word that the ticker watches (the idea of Pebble's
- * disk_health): 0 free, 1 being claimed, else CLOCK_MONOTONIC of the start. */
+ * disk_health): 0 free, SG_OP_CLAIMED | tid while it is being filled, else CLOCK_MONOTONIC of the start. */
+#define SG_OP_CLAIMED (UINT64_C(1) << 63)
 struct sg_session_op {
 	_Atomic uint64_t start_ns;
 	_Atomic uint32_t file; /* slot */
