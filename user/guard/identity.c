@@ -143,10 +143,3 @@ const char *sg_verdict_name(enum sg_verdict v)
 
 	return v < SG_VERDICT_MAX ? names[v] : names[SG_VERDICT_UNKNOWN];
 }
-
-bool sg_identity_ctime_is_trusted(int fd)
-{
-	long magic = magic_of(fd);
-
-	return magic == EXT4_SUPER_MAGIC || magic == XFS_SUPER_MAGIC || magic == BTRFS_SUPER_MAGIC;
-}

@@ -53,7 +53,4 @@ enum sg_verdict sg_identity_verdict(int fd);
 /* "durable", "volatile (RAM)", …: a static string. */
 const char *sg_verdict_name(enum sg_verdict v);
 
-/* May a directory sync be proven redundant on this file system (ext4, xfs, btrfs)? */
-bool sg_identity_ctime_is_trusted(int fd);
-
 #endif

@@ -44,7 +44,7 @@
 
 struct sg_ledger {
 	_Atomic uint32_t state; /* SG_SLOT_* */
-	_Atomic uint32_t users; /* descriptions that may append */
+	uint32_t pad;
 	struct sg_file_id id;
 	_Atomic uint32_t
 		mode; /* enum sg_mode in force: window and ensure may fall to group, visibly */
