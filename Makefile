@@ -47,6 +47,7 @@ include mk/deps.mk
 include user/guard/build.mk
 include user/broker/build.mk
 include user/preload/build.mk
+include user/spool/build.mk
 include user/observe/build.mk
 include bpf/build.mk
 include user/cli/build.mk
@@ -65,7 +66,7 @@ $(O)/pic/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(SG_CFLAGS) $(PRELOAD_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(shell find $(wildcard $(addprefix $(O)/,user pic bpf tests)) -type f -name '*.d' 2>/dev/null)
+-include $(shell find $(wildcard $(addprefix $(O)/,user pic spool-pic bpf tests)) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all run check check-quick lint format install clean
 all: $(ALL)
