@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "guard/clock.h"
 #include "guard/ledger.h"
 #include "tap.h"
 
@@ -266,6 +267,28 @@ static void test_what_the_dead_reserved_is_covered_by_the_next_sync(void)
 	CU_ASSERT_EQUAL(append(1, 200), 0);
 }
 
+static void test_its_flusher_is_told_what_is_at_risk_and_sets_the_marks(void)
+{
+	struct sg_window_flush_in in = { .fixed = true };
+	bool kick;
+
+	fresh(4, 1000, 3600000000000u);
+	CU_ASSERT_EQUAL(sg_ledger_ask(&l, in).what, SG_FLUSH_IDLE);
+	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
+	CU_ASSERT_TRUE(sg_ledger_nothing_to_cover(&l));
+	sg_ledger_done(&l, 10, 10);
+	CU_ASSERT_FALSE(sg_ledger_nothing_to_cover(&l));
+	CU_ASSERT_EQUAL(sg_ledger_ask(&l, in).what, SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(atomic_load(&l.kick_records), 4);
+	CU_ASSERT_EQUAL(atomic_load(&l.kick_bytes), 1000);
+	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
+	CU_ASSERT_FALSE(kick);
+	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
+	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
+	CU_ASSERT_TRUE(kick);
+	CU_ASSERT_EQUAL(sg_ledger_ask(&l, in).what, SG_FLUSH_NOW);
+}
+
 SG_TESTS("ledger", TEST(test_records_are_bounded),
 	 TEST(test_bytes_are_bounded_and_a_refusal_takes_nothing),
 	 TEST(test_nothing_is_admitted_past_max_delay),
@@ -276,4 +299,5 @@ SG_TESTS("ledger", TEST(test_records_are_bounded),
 	 TEST(test_a_second_failure_keeps_the_first), TEST(test_the_bound_holds_under_contention),
 	 TEST(test_a_file_without_bounds_has_a_peak_too),
 	 TEST(test_a_refusal_makes_the_oldest_no_younger),
-	 TEST(test_what_the_dead_reserved_is_covered_by_the_next_sync))
+	 TEST(test_what_the_dead_reserved_is_covered_by_the_next_sync),
+	 TEST(test_its_flusher_is_told_what_is_at_risk_and_sets_the_marks))

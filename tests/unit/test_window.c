@@ -423,6 +423,23 @@ static void test_a_leader_waits_only_when_two_came_during_the_last_sync(void)
 	CU_ASSERT_EQUAL(sg_window_group_wait_ns(&g, 2, 0), 0);
 }
 
+static void test_callers_of_one_description_always_group(void)
+{
+	uint64_t now = SEC, calls = 0;
+	struct sg_window_group g;
+	unsigned int i;
+
+	sg_window_group_init(&g);
+	g.shared = 1;
+	for (i = 0; i < 10000; i++) {
+		now += MS;
+		calls += i % 2 ? 64 : 1;
+		sg_window_group_done(&g, now, calls, MS, 64);
+		CU_ASSERT_EQUAL_FATAL(sg_window_group_choose(&g), SG_GROUP);
+	}
+	CU_ASSERT_EQUAL(g.side[SG_GROUP].t_ns, MS);
+}
+
 /* ---- flushing ---- */
 
 static struct sg_window_flush_in at_risk(void)
@@ -586,6 +603,37 @@ static uint64_t log_uniform(void)
 	return rnd() >> rnd() % 64;
 }
 
+static void test_fixed_bounds_begin_a_sync_when_reached_and_not_before(void)
+{
+	struct sg_window_flush_in in = at_risk();
+	struct sg_window_flush_out out;
+
+	in.fixed = true;
+	in.records_at_risk = in.max_records - 1;
+	in.bytes_at_risk = in.max_bytes - 1;
+	in.sync_ns_smoothed = 20 * MS; /* moves no mark */
+	out = sg_window_flush(&in);
+	CU_ASSERT_EQUAL(out.what, SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(out.until_ns, in.oldest_at_risk_ns + 50 * MS);
+	CU_ASSERT_EQUAL(out.records_mark, in.max_records);
+	CU_ASSERT_EQUAL(out.bytes_mark, in.max_bytes);
+	in.records_at_risk++;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.records_at_risk--;
+	in.bytes_at_risk++;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.bytes_at_risk--;
+	in.now_ns = in.oldest_at_risk_ns + 50 * MS - 1;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
+	in.now_ns++;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.now_ns--;
+	in.waiters = 1;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.sync_in_flight = true;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_HOLD);
+}
+
 static void check_properties(const struct sg_window_flush_in *in)
 {
 	struct sg_window_flush_out out = sg_window_flush(in);
@@ -745,6 +793,8 @@ SG_TESTS("window", TEST(test_where_grouping_pays_it_settles_on_group),
 	 TEST(test_what_would_fill_up_during_the_sync_begins_it),
 	 TEST(test_a_bound_of_zero_or_one_leaves_no_room),
 	 TEST(test_an_append_stamped_after_now_waits_from_now),
+	 TEST(test_fixed_bounds_begin_a_sync_when_reached_and_not_before),
+	 TEST(test_callers_of_one_description_always_group),
 	 TEST(test_random_inputs_keep_every_promise),
 	 TEST(test_a_steady_load_is_never_refused_and_rarely_synced),
 	 TEST(test_a_disk_too_slow_for_the_bounds_refuses_and_never_exceeds_them))

@@ -19,7 +19,6 @@
 #include "guard/group.h"
 #include "guard/hist.h"
 #include "guard/identity.h"
-#include "guard/window.h"
 
 /* How long a reservation that no process has a write for must stand still until it counts as a dead
  * process'. A write is announced before it reserves, so this only bridges the reading of two memories. */
@@ -79,27 +78,11 @@ static void flush(struct broker_ledger *p)
 
 static struct sg_window_flush_out decide(struct broker_ledger *p, uint64_t last_begin_ns)
 {
-	struct sg_ledger *l = broker_shared(p);
-	struct sg_window_flush_in in = { .now_ns = sg_now_ns(),
-					 .max_delay_ns = l->max_delay_ns,
-					 .max_records = l->max_records,
-					 .max_bytes = l->max_bytes,
-					 .sync_ns_smoothed = p->sync_ns,
+	struct sg_window_flush_in in = { .sync_ns_smoothed = p->sync_ns,
 					 .last_begin_ns = last_begin_ns };
-	struct sg_at_risk risk;
 
-	sg_ledger_at_risk(l, &risk);
-	in.oldest_at_risk_ns = risk.records ? (risk.oldest_ns ? risk.oldest_ns : in.now_ns) : 0;
-	in.records_at_risk = risk.records;
-	in.bytes_at_risk = risk.bytes;
-	in.waiters = atomic_load(&l->waiters) + (atomic_load(&p->died) || atomic_load(&p->stop));
-	return sg_window_flush(&in);
-}
-
-/* All that is at risk is still inside the kernel: a sync would cover nothing. */
-static bool nothing_to_cover(const struct sg_ledger *l)
-{
-	return atomic_load(&l->done_records) == atomic_load(&l->covered_records);
+	in.waiters = atomic_load(&p->died) || atomic_load(&p->stop);
+	return sg_ledger_ask(broker_shared(p), in);
 }
 
 /* Has a live process a write of this ledger under way, or too much of everything to tell? */
@@ -173,9 +156,7 @@ static void *flusher(void *arg)
 	for (;;) {
 		seen = atomic_load(&l->kick);
 		out = decide(p, last_begin_ns);
-		atomic_store(&l->kick_records, out.records_mark);
-		atomic_store(&l->kick_bytes, out.bytes_mark);
-		if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || nothing_to_cover(l))) {
+		if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || sg_ledger_nothing_to_cover(l))) {
 			if (atomic_load(&p->stop))
 				break;
 			reclaim(p);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "guard/clock.h"
 #include "guard/futex.h"
 
 void sg_registry_init(struct sg_registry *r, uint32_t broker_pid)
@@ -99,10 +100,10 @@ int sg_ledger_reserve(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns, bool
 		*kick = true;
 	}
 	/* Exactly one append crosses the mark. */
-	mark = atomic_load_explicit(&l->kick_records, memory_order_relaxed);
+	mark = atomic_load(&l->kick_records);
 	if (records == mark)
 		*kick = true;
-	mark = atomic_load_explicit(&l->kick_bytes, memory_order_relaxed);
+	mark = atomic_load(&l->kick_bytes);
 	if (at_risk_bytes >= mark && at_risk_bytes - bytes < mark)
 		*kick = true;
 	sg_session_max(&l->peak_records, records);
@@ -223,6 +224,32 @@ void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out)
 	out->records = reserved > covered ? reserved - covered : 0;
 	out->bytes = reserved_bytes > covered_bytes ? reserved_bytes - covered_bytes : 0;
 	out->oldest_ns = atomic_load(&l->oldest_ns);
+}
+
+struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_flush_in in)
+{
+	struct sg_window_flush_out out;
+	struct sg_at_risk risk;
+
+	in.max_delay_ns = l->max_delay_ns;
+	in.max_records = l->max_records;
+	in.max_bytes = l->max_bytes;
+	in.waiters += atomic_load(&l->waiters);
+	sg_ledger_at_risk(l, &risk);
+	do {
+		in.now_ns = sg_now_ns();
+		in.oldest_at_risk_ns =
+			risk.records ? (risk.oldest_ns ? risk.oldest_ns : in.now_ns) : 0;
+		in.records_at_risk = risk.records;
+		in.bytes_at_risk = risk.bytes;
+		out = sg_window_flush(&in);
+		atomic_store(&l->kick_records, out.records_mark);
+		atomic_store(&l->kick_bytes, out.bytes_mark);
+		/* Whoever reserved before he could see the marks did not kick at them. */
+		sg_ledger_at_risk(l, &risk);
+	} while (out.what == SG_FLUSH_WAIT &&
+		 (risk.records >= out.records_mark || risk.bytes >= out.bytes_mark));
+	return out;
 }
 
 void sg_ledger_kick(struct sg_ledger *l)

@@ -38,6 +38,7 @@
 
 #include "guard/identity.h"
 #include "guard/session.h"
+#include "guard/window.h"
 
 #define SG_REGISTRY_MAGIC   0x3152454744454c53ull /* "SLEDGER1" */
 #define SG_REGISTRY_VERSION 2
@@ -134,6 +135,19 @@ static inline bool sg_ledger_poisoned(const struct sg_ledger *l, uint64_t opened
 {
 	return atomic_load(&l->poison_at) > opened_at;
 }
+
+/* All that is at risk is still inside the kernel: a sync would cover nothing. */
+static inline bool sg_ledger_nothing_to_cover(const struct sg_ledger *l)
+{
+	return atomic_load(&l->done_records) == atomic_load(&l->covered_records);
+}
+
+/*
+ * Its flusher's question to the window controller. `in` says what the ledger does not know (sync times, sync in
+ * flight, `fixed`, waiters beyond its own, arrival); the rest is filled in, and the marks at which an append
+ * kicks are set. The flusher reads `kick` before and sleeps on that value: so no append is missed.
+ */
+struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_flush_in in);
 
 void sg_ledger_kick(struct sg_ledger *l);
 void sg_ledger_progress(struct sg_ledger *l);

@@ -340,7 +340,7 @@ void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t c
 	struct measured m;
 
 	__atomic_store_n(&side->t_ns, sg_window_smooth_ns(side->t_ns, sync_ns), __ATOMIC_RELAXED);
-	if (now_ns < g->settle_until_ns)
+	if (g->shared || now_ns < g->settle_until_ns)
 		return;
 	if (!g->begin_ns) {
 		measure_begin(g, now_ns, calls_total);
@@ -423,9 +423,18 @@ static struct sg_window_flush_out flush_wait(const struct sg_window_flush_in *in
 	return out;
 }
 
+static struct sg_window_flush_out fixed_wait(const struct sg_window_flush_in *in, uint64_t due_ns)
+{
+	if (in->records_at_risk >= in->max_records || in->bytes_at_risk >= in->max_bytes)
+		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
+	return (struct sg_window_flush_out){ SG_FLUSH_WAIT, due_ns, in->max_records,
+					     in->max_bytes };
+}
+
 struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in)
 {
-	uint64_t due_ns = add_saturated(oldest_ns(in), in->max_delay_ns - lead_ns(in));
+	uint64_t lead = in->fixed ? 0 : lead_ns(in);
+	uint64_t due_ns = add_saturated(oldest_ns(in), in->max_delay_ns - lead);
 
 	if (!in->oldest_at_risk_ns && !in->records_at_risk && !in->bytes_at_risk)
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_IDLE };
@@ -434,5 +443,5 @@ struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in)
 	if (in->waiters || !in->oldest_at_risk_ns || !in->max_delay_ns || !in->max_records ||
 	    !in->max_bytes || in->now_ns >= due_ns)
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
-	return flush_wait(in, due_ns);
+	return in->fixed ? fixed_wait(in, due_ns) : flush_wait(in, due_ns);
 }

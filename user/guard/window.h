@@ -67,6 +67,8 @@ struct sg_window_group {
 	uint64_t sum_callers;
 	uint64_t syncs;
 	struct sg_window_side side[2];
+	uint32_t shared; /* set by the owner: callers share one description, so they always group */
+	uint32_t pad;
 };
 
 /* Begin afresh (the same as zeroing). */
@@ -100,6 +102,9 @@ uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
  * nothing; of the first trial one pair, if it is plain even so). The other side is tried again after 16, 32, 64 and then every 128 times what the trial
  * cost, so a steady load loses less than 1 % to trials; and soon when the mean sync time or the
  * number of callers changes by more than 2 ×. A lone caller never enters it.
+ *
+ * If `shared`, only the smoothed time is kept and the choice stays SG_GROUP: of two syncs at once on one open
+ * file description only one is told of an error, so the other's success would be false.
  */
 void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t calls_total,
 			  uint64_t sync_ns, unsigned int concurrent_callers);
@@ -128,6 +133,7 @@ struct sg_window_flush_in {
 	unsigned int waiters; /* callers blocked until something is durable (drain, full window) */
 	unsigned int share_permille; /* target for the share of time in sync; 0: SG_WINDOW_SHARE */
 	bool sync_in_flight;
+	bool fixed; /* the bounds are a program's own, exact: nothing begins before one is reached */
 };
 
 #define SG_WINDOW_SHARE 250 /* permille */
@@ -149,6 +155,9 @@ struct sg_window_flush_out {
  *  - when records or bytes pass the hard mark, where by the arrival rate the rest would fill up
  *    during the sync (at least half and at most 7/8 of the bound);
  *  - when they pass the soft mark, one half, if the share of time in sync stays under its target.
+ *
+ * If `fixed`, it begins when a bound is reached, when max_delay has passed, or when a caller is blocked, and
+ * not before: the marks are the bounds.
  *
  * Something at risk never gives SG_FLUSH_IDLE. Pure.
  */
