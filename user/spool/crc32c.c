@@ -57,3 +57,32 @@ uint32_t sg_crc32c(uint32_t crc, const void *data, size_t len)
 {
 	return ~update(~crc, data, len);
 }
+
+/* ---- shift: polynomials over GF(2) modulo that of CRC-32C, bit 31 being x^0 ---- */
+
+#define POLYNOMIAL 0x82f63b78u
+
+static uint32_t product(uint32_t a, uint32_t b)
+{
+	uint32_t p = 0, m;
+
+	for (m = 1u << 31; m; m >>= 1) {
+		if (a & m)
+			p ^= b;
+		b = b & 1 ? b >> 1 ^ POLYNOMIAL : b >> 1;
+	}
+	return p;
+}
+
+/* crc(a ‖ b) ^ crc(b) = crc(a) · x^(8·|b|), by squaring. */
+uint32_t sg_crc32c_shift(uint32_t crc, uint64_t bytes)
+{
+	uint32_t power = 1u << (31 - 8); /* x^8 */
+
+	for (; bytes; bytes >>= 1) {
+		if (bytes & 1)
+			crc = product(power, crc);
+		power = product(power, power);
+	}
+	return crc;
+}

@@ -9,4 +9,7 @@
 /* Continue `crc` (0 to begin) over len bytes: crc(a ‖ b) = sg_crc32c(sg_crc32c(0, a), b). Pure, any thread. */
 uint32_t sg_crc32c(uint32_t crc, const void *data, size_t len);
 
+/* What `bytes` more bytes make of a CRC: crc(a ‖ b) = sg_crc32c_shift(crc(a), |b|) ^ crc(b). Pure, any thread. */
+uint32_t sg_crc32c_shift(uint32_t crc, uint64_t bytes);
+
 #endif

@@ -155,17 +155,29 @@ static enum sg_frame_verdict too_short(uint64_t *need, uint64_t bytes)
 	return SG_FRAME_SHORT;
 }
 
+uint32_t sg_frame_peek(const void *in, struct sg_frame *f)
+{
+	const uint8_t *p = in;
+
+	f->len = get32(p + 4);
+	f->seq = get64(p + 8);
+	f->time_ns = get64(p + 16);
+	f->at_risk = get32(p + 24);
+	f->payload = p + SG_FRAME_BYTES;
+	return get32(p);
+}
+
 enum sg_frame_verdict sg_frame_read(const void *in, uint64_t have, uint32_t seed, uint64_t min_seq,
 				    uint64_t max_seq, struct sg_frame *f, uint64_t *need,
 				    const char **why)
 {
 	const uint8_t *p = in;
 	struct sg_frame g;
+	uint32_t crc;
 
 	if (have < SG_FRAME_BYTES)
 		return too_short(need, SG_FRAME_BYTES);
-	g.len = get32(p + 4);
-	g.seq = get64(p + 8);
+	crc = sg_frame_peek(p, &g);
 	if (g.len > SPOOL_RECORD_MAX)
 		return bad(why, "length above 67108864");
 	if (g.seq == 0 || g.seq < min_seq || g.seq > max_seq)
@@ -174,11 +186,8 @@ enum sg_frame_verdict sg_frame_read(const void *in, uint64_t have, uint32_t seed
 		return bad(why, "reserved bytes are not zero");
 	if (have < SG_FRAME_BYTES + (uint64_t)g.len)
 		return too_short(need, SG_FRAME_BYTES + (uint64_t)g.len);
-	if (get32(p) != sg_crc32c(seed, p + 4, SG_FRAME_BYTES - 4 + (size_t)g.len))
+	if (crc != sg_crc32c(seed, p + 4, SG_FRAME_BYTES - 4 + (size_t)g.len))
 		return bad(why, "checksum");
-	g.time_ns = get64(p + 16);
-	g.at_risk = get32(p + 24);
-	g.payload = p + SG_FRAME_BYTES;
 	*f = g;
 	return SG_FRAME_VALID;
 }

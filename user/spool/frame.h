@@ -58,6 +58,9 @@ struct sg_frame {
 void sg_frame_header_write(uint8_t out[SG_FRAME_BYTES], const struct sg_frame *f, uint32_t seed,
 			   const struct iovec *iov, int iovcnt);
 
+/* What the 32 bytes at p say, unchecked (f->payload: what follows them); returns their CRC. */
+uint32_t sg_frame_peek(const void *p, struct sg_frame *f);
+
 enum sg_frame_verdict {
 	SG_FRAME_VALID,
 	SG_FRAME_SHORT, /* more bytes are needed: *need in all */

@@ -17,7 +17,9 @@
 enum sg_event_kind {
 	SG_EVENT_FRAME,	 /* a valid frame: event.frame, its payload valid until the next call */
 	SG_EVENT_DAMAGE, /* bytes that are no frame, and behind them a valid one, which comes next */
-	SG_EVENT_TAIL, /* bytes up to the end of the file in which no valid frame is: torn, damaged or being written */
+	/* Bytes up to the end of the file, or to the zeros that its header allows there, in which no valid frame is: torn,
+	 * damaged or being written. */
+	SG_EVENT_TAIL,
 	SG_EVENT_END, /* the end of the file, or of the zeros that its header allows there */
 };
 
@@ -38,12 +40,16 @@ struct sg_segment; /* one open walk */
  * spool's identity, or NULL if not known yet. A segment whose header is lost is walked with `id`; one of another
  * spool is refused.
  *
- * 0, -ENOENT, -ENOMEM, what open(2) and read(2) return; -EBADMSG: no valid header and no id; -EXDEV: it is of
- * another spool.
+ * 0, -ENOENT, -ENOMEM, what open(2) and read(2) return; -EBADMSG: no valid header and no id, or no regular file;
+ * -EXDEV: it is of another spool. dirfd stays open as long as the walk. One thread at a time.
  */
 int sg_segment_open(struct sg_segment **segment, int dirfd, uint64_t number, uint64_t last_seq,
 		    const uint8_t *id);
 void sg_segment_close(struct sg_segment *segment);
+
+/* For whoever only checks: payloads of large frames are verified, but not kept (event.frame.payload may be NULL), so
+ * that memory does not depend on the records. Before the first sg_segment_next(). */
+void sg_segment_checks_only(struct sg_segment *segment);
 
 /*
  * The next event; 0 or -errno. After TAIL and END the position stays, and the next call looks again whether
@@ -52,7 +58,8 @@ void sg_segment_close(struct sg_segment *segment);
 int sg_segment_next(struct sg_segment *segment, struct sg_event *event);
 
 /* Go to the frame `seq` or, if it is missing, to the first above it, by the index if there is a good one, else by
- * walking. Damage on the way is not told. 0, or -errno. If the segment ends before: next gives TAIL or END. */
+ * walking. Damage on the way is not told. 0, or -errno. If the segment ends before: next gives TAIL or END. By the
+ * index it comes to the frame without having seen the one before: sg_segment_last_seq() is then its number less 1. */
 int sg_segment_seek(struct sg_segment *segment, uint64_t seq);
 
 /* Which copies of the header are bad (bits 1 and 2), and why. *h: the good one, or what was put together. */
