@@ -220,6 +220,22 @@ static void test_where_it_does_not_matter_little_is_lost(void)
 	CU_ASSERT_TRUE(run(&s, 30 * SEC) >= 0.97 * fixed);
 }
 
+/* The noise of a measurement must not make it group where the file system is better by itself. */
+static void test_a_few_per_cent_do_not_make_it_group(void)
+{
+	static const double bare[] = { 0.95, 1.0, 1.03 };
+	unsigned int i, grouped = 0;
+	struct sim s;
+
+	for (i = 0; i < 30; i++) {
+		sim_init(&s, disk(20 * MS, bare[i % 3], 20, 4), -1);
+		seed += i;
+		run(&s, 20 * SEC);
+		grouped += s.g.verdict == SG_GROUP;
+	}
+	CU_ASSERT_TRUE(grouped <= 1);
+}
+
 static void test_trials_of_the_worse_side_take_under_one_percent(void)
 {
 	struct disk d = disk(1 * MS, 0.8, 20, 16);
@@ -777,6 +793,7 @@ static void test_a_disk_too_slow_for_the_bounds_refuses_and_never_exceeds_them(v
 SG_TESTS("window", TEST(test_where_grouping_pays_it_settles_on_group),
 	 TEST(test_where_grouping_costs_it_settles_on_bare),
 	 TEST(test_where_it_does_not_matter_little_is_lost),
+	 TEST(test_a_few_per_cent_do_not_make_it_group),
 	 TEST(test_trials_of_the_worse_side_take_under_one_percent),
 	 TEST(test_another_regime_is_followed),
 	 TEST(test_a_regime_that_does_not_show_is_found_by_the_next_trial),

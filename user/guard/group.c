@@ -114,6 +114,9 @@ static void finish(struct sg_group *g, uint32_t number, int error)
 	seen = atomic_load(&g->finished);
 	while (!reached(seen, number) && !atomic_compare_exchange_weak(&g->finished, &seen, number))
 		;
+	/* Whoever counts himself inside after this look finds `finished` moved. */
+	if (atomic_load(&g->inside) == 1)
+		return;
 	wake_finished(g, number, INT_MAX);
 	wake_finished(g, number + 1, 1);
 }
@@ -238,7 +241,7 @@ int sg_group_sync(struct sg_group *g, sg_group_issue issue, void *arg, bool full
 {
 	int error;
 
-	atomic_fetch_add_explicit(&g->inside, 1, memory_order_relaxed);
+	atomic_fetch_add(&g->inside, 1); /* before the look at `finished`: see finish() */
 	if (sg_window_group_choose(&g->window) == SG_BARE) {
 		*led = true;
 		error = bare(g, issue, arg, full);

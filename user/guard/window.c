@@ -17,12 +17,18 @@
 
 #define MEASURE_MIN_NS UINT64_C(20000000) /* 20 ms */
 #define MEASURE_SYNCS  16		  /* and at least as many smoothed sync times */
-#define PAUSE_FACTOR   8   /* a measurement that takes this many times its length held a pause */
-#define COMPANY_X16    24  /* mean callers, 1.5: fewer is a lone caller */
-#define HYSTERESIS_PCT 103 /* the other side must be this much better */
-#define FACTOR_MIN     16
-#define FACTOR_MAX     128
-#define REGIME_SEEN    2 /* measurements in a row that must differ */
+#define PAUSE_FACTOR   8  /* a measurement that takes this many times its length held a pause */
+#define COMPANY_X16    24 /* mean callers, 1.5: fewer is a lone caller */
+/*
+ * Grouping must be this much better to be chosen, and to be kept. A measurement of a few dozen records is off by some
+ * per cent, and what no measurement can tell apart is left as the program and its file system do it by themselves.
+ */
+#define CHOSEN_PCT  110
+#define KEPT_PCT    105
+#define PLAIN_PCT   150 /* and so much to be chosen after one pair of measurements */
+#define FACTOR_MIN  16
+#define FACTOR_MAX  128
+#define REGIME_SEEN 2 /* measurements in a row that must differ */
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -211,19 +217,20 @@ static void trial_begin(struct sg_window_group *g, uint64_t now_ns)
 	choose(g, (enum sg_window_choice)g->verdict, now_ns);
 }
 
-static bool other_is_better(const struct sg_window_group *g)
+static enum sg_window_choice better(const struct sg_window_group *g)
 {
-	uint64_t mine = g->side[index_of(g->verdict)].rate, its = g->side[other(g->verdict)].rate;
+	bool keep = g->decided && index_of(g->verdict) == SG_GROUP;
+	uint64_t least = mul_div(g->side[SG_BARE].rate, keep ? KEPT_PCT : CHOSEN_PCT, 100);
 
-	return its > mul_div(mine, HYSTERESIS_PCT, 100);
+	return g->side[SG_GROUP].rate > least ? SG_GROUP : SG_BARE;
 }
 
-static void trial_end(struct sg_window_group *g, bool change, uint64_t now_ns)
+static void trial_end(struct sg_window_group *g, uint64_t now_ns)
 {
-	bool first = !g->decided;
+	enum sg_window_choice winner = better(g);
+	bool first = !g->decided, change = winner != g->verdict;
 
-	if (change)
-		g->verdict = other(g->verdict);
+	g->verdict = winner;
 	choose(g, (enum sg_window_choice)g->verdict, now_ns); /* books the time of the last round */
 	g->cost_ns = max_u64(g->side_ns[other(g->verdict)], MEASURE_MIN_NS);
 	g->factor = change || first ? FACTOR_MIN : (uint32_t)min_u64(g->factor * 2, FACTOR_MAX);
@@ -238,8 +245,7 @@ static bool is_plain(const struct sg_window_group *g)
 {
 	const struct sg_window_side *a = &g->side[SG_GROUP], *b = &g->side[SG_BARE];
 
-	return a->rate > mul_div(b->best_rate, HYSTERESIS_PCT, 100) ||
-	       b->rate > mul_div(a->best_rate, HYSTERESIS_PCT, 100);
+	return a->rate > mul_div(b->best_rate, PLAIN_PCT, 100) || b->rate > a->best_rate;
 }
 
 /*
@@ -254,9 +260,10 @@ static void trial_step(struct sg_window_group *g, const struct measured *m, uint
 	side->best_rate = max_u64(side->best_rate, best_rate(g, m));
 	side->ref_t_ns = m->t_ns;
 	side->ref_callers = m->callers_x16;
-	if (g->round == 3 || (g->round == 1 && (g->decided ? !other_is_better(g) : is_plain(g))) ||
+	if (g->round == 3 ||
+	    (g->round == 1 && (g->decided ? better(g) == g->verdict : is_plain(g))) ||
 	    clear_loser(g, m)) {
-		trial_end(g, other_is_better(g), now_ns);
+		trial_end(g, now_ns);
 		return;
 	}
 	g->round++;

@@ -97,9 +97,10 @@ uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
  * a sync call of this file when it ended, the caller included.
  *
  * Alternates measurements of both sides, by completed calls per second over at least 20 ms, 16
- * smoothed sync times and 16 syncs, and runs the better one (3 % hysteresis; a change of sides needs
- * two pairs of measurements, of which the better of each side counts, so that one stall decides
- * nothing; of the first trial one pair, if it is plain even so). The other side is tried again after 16, 32, 64 and then every 128 times what the trial
+ * smoothed sync times and 16 syncs, and runs the better one: grouping if it is 10 % better (5 % to be
+ * kept), since what no measurement can tell apart is best left as it is. A change of sides needs two
+ * pairs of measurements, of which the better of each side counts, so that one stall decides
+ * nothing; of the first trial one pair, if it is plain even so. The other side is tried again after 16, 32, 64 and then every 128 times what the trial
  * cost, so a steady load loses less than 1 % to trials; and soon when the mean sync time or the
  * number of callers changes by more than 2 ×. A lone caller never enters it.
  *
