@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COPY_BYTES 65536
 #define QUARANTINE "quarantine"
+#define LOOK_NS	   100000 /* whoever looks at the lock is done by then, mostly */
+#define LOCK_TRIES 2000
 
 /* ---- files ---- */
 
@@ -140,6 +143,26 @@ int sg_dir_make(const char *path, uint32_t mode)
 	return fd;
 }
 
+/* Who only looks whether it is held (sg_dir_locked) holds it shared for a moment, which must not refuse a writer:
+ * whoever can share it, too, tries again. */
+static int take_lock(int fd)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_NS };
+	unsigned int tries;
+
+	for (tries = 0; tries < LOCK_TRIES; tries++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno == EWOULDBLOCK && flock(fd, LOCK_SH | LOCK_NB) == 0) {
+			flock(fd, LOCK_UN);
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	}
+	return -EBUSY;
+}
+
 int sg_dir_lock(int dirfd, uint32_t mode)
 {
 	int fd = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
@@ -147,11 +170,11 @@ int sg_dir_lock(int dirfd, uint32_t mode)
 
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	err = take_lock(fd);
+	if (!err)
 		return fd;
-	err = errno == EWOULDBLOCK ? EBUSY : errno;
 	close(fd);
-	return -err;
+	return err;
 }
 
 bool sg_dir_locked(int dirfd)
@@ -204,8 +227,7 @@ static int add(struct sg_numbers *out, size_t *room, uint64_t number)
 	return 0;
 }
 
-/* A stream of its own, so that the position of dirfd stays. */
-static int stream(int dirfd, DIR **d)
+int sg_dir_stream(int dirfd, DIR **d)
 {
 	int err, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -228,7 +250,7 @@ int sg_dir_list(int dirfd, const char *suffix, struct sg_numbers *out)
 	int err;
 
 	*out = (struct sg_numbers){ 0 };
-	err = stream(dirfd, &d);
+	err = sg_dir_stream(dirfd, &d);
 	if (err)
 		return err;
 	while (!err && (errno = 0, e = readdir(d)) != NULL)
@@ -253,7 +275,7 @@ static int sum_files(int dirfd, uint64_t *bytes)
 	struct dirent *e;
 	struct stat st;
 	DIR *d;
-	int err = stream(dirfd, &d);
+	int err = sg_dir_stream(dirfd, &d);
 
 	if (err)
 		return err;

@@ -7,6 +7,7 @@
 #ifndef SG_SPOOL_DIR_H
 #define SG_SPOOL_DIR_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,7 +29,7 @@ int sg_dir_open(const char *path);
 /* Take the writer's lock: a descriptor that holds it until it is closed, or -EBUSY. Made with `mode` if missing. */
 int sg_dir_lock(int dirfd, uint32_t mode);
 
-/* Does somebody hold it? A moment's truth. Never creates it. */
+/* Does somebody hold it? A moment's truth. Never creates it, and never refuses it to anybody. */
 bool sg_dir_locked(int dirfd);
 
 /* fsync of the directory: 0 or -errno. */
@@ -39,6 +40,9 @@ void sg_dir_name(char out[SG_NAME_BYTES], uint64_t number, const char *suffix);
 
 /* The number in a name of 20 digits and exactly this suffix; false if it is no such name. */
 bool sg_dir_number(const char *name, const char *suffix, uint64_t *number);
+
+/* Read the directory: a stream of its own, so that the position of dirfd stays. closedir() it. */
+int sg_dir_stream(int dirfd, DIR **d);
 
 struct sg_numbers {
 	uint64_t *v; /* ascending */
