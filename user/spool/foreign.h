@@ -39,6 +39,7 @@ struct sg_foreign_event {
 	uint64_t bytes; /* of the record, with what frames it in its file */
 	uint64_t epoch; /* of the commit */
 	uint32_t n;	/* its transactions; 1 in an audit spool */
+	size_t file;	/* which of sg_foreign_files() */
 	struct spool_finding finding;
 };
 
@@ -50,6 +51,9 @@ int sg_foreign_open(struct sg_foreign **walk, int dirfd, enum spool_format forma
 /* The next event; what it points to is valid until the next call. 0 or -errno; after END again END. */
 int sg_foreign_next(struct sg_foreign *walk, struct sg_foreign_event *event);
 
+struct sg_foreign_files;
+const struct sg_foreign_files *
+sg_foreign_files(const struct sg_foreign *walk);	       /* foreign_files.h */
 uint64_t sg_foreign_segments(const struct sg_foreign *walk);   /* files seen so far */
 uint64_t sg_foreign_done_bytes(const struct sg_foreign *walk); /* of all files, walked so far */
 uint64_t sg_foreign_total_bytes(const struct sg_foreign *walk);
