@@ -27,6 +27,21 @@ extern "C" {
 #define SPOOL_NO_DEADLINE UINT64_MAX
 #define SPOOL_ID_BYTES	  16
 
+/* All zero but the size; SPOOL_CONFIG_INIT and its like are made of it. */
+#ifdef __cplusplus
+#define SPOOL_INIT(type)                \
+	([] {                           \
+		struct type c = type(); \
+		c.size = sizeof(c);     \
+		return c;               \
+	}())
+#else
+#define SPOOL_INIT(type)                     \
+	{                                    \
+		.size = sizeof(struct type), \
+	}
+#endif
+
 /* ---- writing ---- */
 
 struct spool;
@@ -91,10 +106,7 @@ struct spool_config {
 	spool_notify_fn notify;
 	void *notify_arg;
 };
-#define SPOOL_CONFIG_INIT                   \
-	{                                   \
-		sizeof(struct spool_config) \
-	}
+#define SPOOL_CONFIG_INIT SPOOL_INIT(spool_config)
 
 /*
  * Open the spool in `dir` for appending; make it if it is not there, with parent directories, all durably.
@@ -188,10 +200,7 @@ struct spool_reader_config {
 	uint32_t flags;	    /* enum spool_reader_flag */
 	uint32_t ack_every; /* make every n-th acknowledgement durable; 0: each */
 };
-#define SPOOL_READER_CONFIG_INIT                   \
-	{                                          \
-		sizeof(struct spool_reader_config) \
-	}
+#define SPOOL_READER_CONFIG_INIT SPOOL_INIT(spool_reader_config)
 
 /*
  * Open a spool for reading; any number of readers beside a writer, one per consumer's name (-EBUSY).
@@ -267,10 +276,7 @@ struct spool_check_config {
 	void *arg;
 	bool dry_run; /* recovery: tell, do nothing */
 };
-#define SPOOL_CHECK_CONFIG_INIT                   \
-	{                                         \
-		sizeof(struct spool_check_config) \
-	}
+#define SPOOL_CHECK_CONFIG_INIT SPOOL_INIT(spool_check_config)
 
 /*
  * Read everything and tell what is wrong. Memory does not grow with the spool. Works beside a writer: what is
@@ -311,10 +317,7 @@ struct spool_mirror_config {
 	void (*progress)(void *arg, const struct spool_mirror_progress *progress);
 	void *arg;
 };
-#define SPOOL_MIRROR_CONFIG_INIT                   \
-	{                                          \
-		sizeof(struct spool_mirror_config) \
-	}
+#define SPOOL_MIRROR_CONFIG_INIT SPOOL_INIT(spool_mirror_config)
 
 /* Begin or resume the mirror in `dir`. -EBUSY: a writer, or another mirror, holds it. */
 int spool_mirror_open(struct spool_mirror **mirror, const char *dir,
