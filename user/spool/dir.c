@@ -23,11 +23,12 @@
 
 int sg_pread_all(int fd, void *buf, size_t len, uint64_t offset, size_t *got)
 {
+	unsigned int interrupted = 0;
 	ssize_t n;
 
 	for (*got = 0; *got < len; *got += (size_t)n) {
 		n = pread(fd, (char *)buf + *got, len - *got, (off_t)(offset + *got));
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && interrupted++ < SG_EINTR_MAX)
 			n = 0;
 		else if (n < 0)
 			return -errno;
@@ -39,12 +40,13 @@ int sg_pread_all(int fd, void *buf, size_t len, uint64_t offset, size_t *got)
 
 int sg_pwrite_all(int fd, const void *buf, size_t len, uint64_t offset)
 {
+	unsigned int interrupted = 0;
 	size_t done;
 	ssize_t n;
 
 	for (done = 0; done < len; done += (size_t)n) {
 		n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(offset + done));
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && interrupted++ < SG_EINTR_MAX)
 			n = 0;
 		else if (n < 0)
 			return -errno;

@@ -67,7 +67,10 @@ int sg_dir_keep_range(int dirfd, const char *name, uint64_t offset, uint64_t byt
 /* Keep the whole file, by a hard link where the file system has them, else by a copy. */
 int sg_dir_keep_file(int dirfd, const char *name, uint32_t mode, char kept[SG_KEPT_BYTES]);
 
-/* pread and pwrite until all is done, or an end of file (*got < len), or an error. EINTR is not one. */
+/* An interrupted call is made again at most so often: then EINTR is an error like others. */
+#define SG_EINTR_MAX 100
+
+/* pread and pwrite until all is done, or an end of file (*got < len), or an error. */
 int sg_pread_all(int fd, void *buf, size_t len, uint64_t offset, size_t *got);
 int sg_pwrite_all(int fd, const void *buf, size_t len, uint64_t offset);
 
