@@ -346,13 +346,70 @@ int spool_mirror_dir(const char *src, const char *dir, const struct spool_mirror
 /* Records of any format, from files that nobody needs to be writing. */
 struct spool_scan;
 
-/* Read a spool of any format from record `from` on (0: the oldest). Damage is skipped and shows as `lost`;
- * spool_verify() tells what it was. Nothing is written, synced or locked. */
+/*
+ * Read a spool of any format from record `from` on (0: the oldest). Damage is skipped and shows as `lost`, and so do
+ * records of an audit spool for which there is no checksum; spool_verify() tells what it was. Nothing is
+ * written, synced or locked.
+ *
+ * Numbers of formats that have none: a record of an audit spool counts from 1 over all its files, lost ones
+ * included; a commit of a commit log has the offset of its first transaction plus 1 (its payload is its whole records
+ * section). `segment` is the number in the file's name.
+ *
+ * -ENOENT: no such directory, or (an empty one too) no file of the format, or of any. -EBADMSG: files of
+ * several formats, or native segments without any identity left. -EINVAL: no such format.
+ */
 int spool_scan_open(struct spool_scan **scan, const char *dir, enum spool_format format,
 		    uint64_t from);
-int spool_scan_next(struct spool_scan *scan, struct spool_record *record); /* -ENODATA: the end */
-enum spool_format spool_scan_format(const struct spool_scan *scan);
-void spool_scan_close(struct spool_scan *scan);
+/* 0; -ENODATA: the end, also when called again; or what read(2) returns. One thread at a time. */
+int spool_scan_next(struct spool_scan *scan, struct spool_record *record);
+enum spool_format spool_scan_format(const struct spool_scan *scan); /* never DETECT */
+void spool_scan_close(struct spool_scan *scan);			    /* NULL is allowed */
+
+/* ---- converting ---- */
+
+/* Zero means the default everywhere. */
+struct spool_convert_config {
+	size_t size;		/* sizeof(struct spool_convert_config) */
+	uint32_t mode;		/* permissions of new files; 0640 */
+	uint64_t segment_bytes; /* of a native spool or commit log; 64 MiB; 4 KiB to 1 TiB */
+	bool commitlog_v0;	/* write version 0, which has no epochs, instead of 1 */
+	bool unverified; /* take records of an audit spool along for which there is no checksum */
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* of the source */
+	void *arg;
+};
+#define SPOOL_CONVERT_CONFIG_INIT                   \
+	{                                           \
+		sizeof(struct spool_convert_config) \
+	}
+
+/* What was converted, and what the target has no place for. */
+struct spool_convert_result {
+	enum spool_format from, to;
+	uint64_t records, bytes;     /* written; bytes of payload */
+	uint64_t lost_records;	     /* missing or damaged in the source */
+	uint64_t unverified_records; /* taken along without a checksum */
+	uint64_t renumbered_records; /* they have another number than in the source */
+	uint64_t times_lost;	     /* records that had a time */
+	uint64_t epochs_lost;	     /* commits whose epoch was not 0 */
+	uint64_t merged_commits;     /* commits of several transactions that became one record */
+	uint64_t
+		empty_lost; /* empty records at the very end: an audit spool ends before zero bytes */
+};
+
+/*
+ * Write the records of the spool `src` (from: DETECT is allowed) in order into `dst`, in another format or the
+ * same one, payloads byte for byte. `dst` is made, with its parents; it may be there if it is empty. When it returns 0,
+ * all is durable. After an error what lies in `dst` is incomplete: take it away before the next try.
+ * `config` and `result` may be NULL.
+ *
+ * A native spool gets numbers from 1 on and the time of conversion; a commit log, one commit per record,
+ * whose first offset is the first number less 1 and which has no gaps; an audit spool, one file.
+ *
+ * -ENOTEMPTY: `dst` holds something. -EBUSY: somebody else converts into it. -EINVAL: no such format, or a value of
+ * `config` out of range. And what spool_scan_open(), spool_scan_next() and spool_open() return. Thread-safe.
+ */
+int spool_convert(const char *src, enum spool_format from, const char *dst, enum spool_format to,
+		  const struct spool_convert_config *config, struct spool_convert_result *result);
 
 #ifdef __cplusplus
 }
