@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 /*
- * What checking and recovering a native spool share. spool_verify() and spool_recover() open the directory and find
- * the format; those of other programs go to sg_foreign_verify() and sg_foreign_recover() (foreign.h).
+ * What checking and recovering a native spool share: one walk over all segments, which finds the faults, counts
+ * and tells them. Recovery gives it a struct sg_mender, which it calls where something is to be mended; verify
+ * gives none. So both find the same.
  */
 #ifndef SG_SPOOL_CHECK_H
 #define SG_SPOOL_CHECK_H
@@ -9,33 +10,64 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "spool/dir.h"
+#include "spool/index.h"
+#include "spool/segment.h"
 #include "spoolguard/spool.h"
 
+/* One call of spool_verify() or spool_recover(). */
 struct sg_check {
 	int dirfd;
-	bool recover; /* mend it; else, and with config.dry_run, touch nothing */
 	struct spool_check_config config;
-	struct spool_summary
-		summary; /* the format's functions fill all but findings, *_bytes of findings and
-					 missing_records, which sg_check_found() counts */
+	struct spool_summary summary;
+	bool nothing;	 /* there are no files of any format */
 	bool found;	 /* anything but INDEX */
+	int index_error; /* recovery: the first index that could not be written */
 	uint64_t done_bytes, total_bytes, told_bytes;
 };
 
-/* Tell a finding, and count it in the summary. */
-void sg_check_found(struct sg_check *c, const struct spool_finding *finding);
+/* One segment while it is walked. */
+struct sg_checked {
+	uint64_t number, size_bytes;
+	bool newest; /* the last of the spool */
+	struct sg_segment *walk;
+	struct sg_segment_header header;
+	unsigned int bad_copies;
+	bool damaged; /* a header's copy, or bytes in the middle: it wants to be written anew */
+	uint64_t records, first_time_ns;
+	char kept[SG_KEPT_BYTES]; /* where the mender keeps what is wrong; "" if it does not */
+	struct sg_index index;	  /* of its valid frames */
+	const char *index_why;	  /* what is wrong with the one in its file; NULL: nothing */
+};
 
-/* So many more bytes of the total were read. The callback is called every MiB or so. */
-void sg_check_progress(struct sg_check *c, uint64_t bytes);
+/* What recovery does on the way. Each returns 0 or -errno, which ends the walk. */
+struct sg_mender {
+	/* The first damage of this segment: keep the file, name it in s->kept. */
+	int (*keep)(struct sg_check *c, struct sg_checked *s);
+	/* No valid frame from `offset` to the end, and no damage before: keep these bytes, name them in s->kept,
+	 * cut. */
+	int (*cut)(struct sg_check *c, struct sg_checked *s, uint64_t offset, uint64_t bytes);
+	/* The walk of it is at its end: write it and its index anew if they want it. */
+	int (*finish)(struct sg_check *c, struct sg_checked *s);
+	/* A file that is none of this spool's: out of the way. Names it in s->kept. */
+	int (*take_out)(struct sg_check *c, struct sg_checked *s);
+};
 
-/* May it write? */
-static inline bool sg_check_mends(const struct sg_check *c)
-{
-	return c->recover && !c->config.dry_run;
-}
+/*
+ * Walk the native spool; findings and summary into *c. mender may be NULL. *last_seq, seed: the spool's last valid
+ * number, and the CRC of its identity; 0 if it has none. 0 (also with findings), or -errno. -EBADMSG: no header is
+ * left in the whole spool, and recovery was to mend it.
+ */
+int sg_check_native(struct sg_check *c, const struct sg_mender *mender, uint64_t *last_seq,
+		    uint32_t *seed);
 
-/* Summary and findings into *c: 0 (also with findings) or -errno. Recovery takes the lock (-EBUSY). */
-int sg_native_verify(struct sg_check *c);
-int sg_native_recover(struct sg_check *c);
+/* Fill *c for a call on `dir`; c->dirfd is closed by the caller. 0, -EINVAL (config), or what open(2) returns. */
+int sg_check_begin(struct sg_check *c, const char *dir, const struct spool_check_config *config);
+
+/* The format is found, if it was to be. 0 or -errno. */
+int sg_check_format(struct sg_check *c);
+
+/* Read the hint `durable`: *durable is 0 if it is missing or wrong. */
+void sg_check_durable(int dirfd, uint32_t seed, uint64_t *durable);
 
 #endif

@@ -389,6 +389,16 @@ int sg_dir_keep_range(int dirfd, const char *name, uint64_t offset, uint64_t byt
 	return err;
 }
 
+/* Is it there already, by a call that did not come to its end? */
+static bool same_file(int dirfd, const char *name, int qfd, const char *kept)
+{
+	struct stat a, b;
+
+	return fstatat(dirfd, name, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstatat(qfd, kept, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
 /* 0, or -errno; -EPERM and the like where the file system has no links. */
 static int keep_link(int dirfd, int qfd, const char *name, char kept[SG_KEPT_BYTES])
 {
@@ -400,6 +410,8 @@ static int keep_link(int dirfd, int qfd, const char *name, char kept[SG_KEPT_BYT
 			return 0;
 		if (errno != EEXIST || n == UINT_MAX)
 			return -errno;
+		if (same_file(dirfd, name, qfd, kept))
+			return 0;
 	}
 }
 
