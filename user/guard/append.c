@@ -12,9 +12,11 @@
 /* How long to sleep before the broker is looked at again, while an append is held. */
 #define LOOK_AGAIN_NS 100000000ull
 
-/* How long a descriptor is believed to be what it was. A number can change hands behind our back; to ask
- * the kernel at every write would cost more than all the rest here. */
-#define LOOK_NS 10000000ull
+/* How long a write believes its descriptor to be what it was. A number can change hands behind our back; to ask
+ * the kernel at every write would cost more than all the rest here. Where no rule bounds what is at risk, a wrong
+ * belief miscounts, and no more. */
+#define LOOK_NS		  10000000ull
+#define LOOK_UNBOUNDED_NS 1000000000ull
 
 /* Act on a cancellation while nothing is held. */
 static void may_cancel(void)
@@ -127,7 +129,8 @@ int sg_guard_append_begin(struct sg_append *a, int fd, uint64_t bytes, int64_t a
 		return 0;
 	now_ns = sg_now_ns();
 	d = sg_desc_of(fd);
-	if (d && now_ns - atomic_load_explicit(&d->looked_ns, memory_order_relaxed) > LOOK_NS)
+	if (d && now_ns - atomic_load_explicit(&d->looked_ns, memory_order_relaxed) >
+			 (sg_process.bounds ? LOOK_NS : LOOK_UNBOUNDED_NS))
 		d = sg_desc_look_again(fd, d, now_ns);
 	if (!d || atomic_load(&d->file) >= SG_FILES) {
 		sg_leave();

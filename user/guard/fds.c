@@ -171,25 +171,39 @@ struct sg_desc *sg_desc_of(int fd)
 	return desc_at(v);
 }
 
+/* The description behind fd, if it is still that of its file; st is filled then. */
+static struct sg_desc *still(int fd, struct stat *st)
+{
+	struct sg_desc *d = desc_at(atomic_load(&sg_guard_fd[fd]));
+	const struct sg_file *f;
+	uint32_t file = d ? atomic_load(&d->file) : SG_NO_FILE;
+
+	if (file >= SG_FILES)
+		return NULL;
+	f = &sg_process.files[file];
+	return atomic_load(&f->state) == SG_SLOT_LIVE &&
+			       sg_identity_still(fd, &f->id, f->born_ns, st)
+		       ? d
+		       : NULL;
+}
+
 struct sg_desc *sg_desc_for_sync(int fd, struct stat *st)
 {
 	struct sg_desc *d;
 	struct sg_file_id id;
 	struct sg_file *f;
-	uint32_t file;
 	uint64_t opened_at = 0;
 
-	if ((unsigned int)fd >= SG_FDS || sg_identity(fd, st, &id) != 0 || !is_file(st))
+	if ((unsigned int)fd >= SG_FDS)
+		return NULL;
+	d = still(fd, st);
+	if (d)
+		return d;
+	if (sg_identity(fd, st, &id) != 0 || !is_file(st))
 		return NULL;
 	d = desc_at(atomic_load(&sg_guard_fd[fd]));
-	if (d) {
-		file = atomic_load(&d->file);
-		if (file < SG_FILES && atomic_load(&sg_process.files[file].state) == SG_SLOT_LIVE &&
-		    sg_file_id_equal(&sg_process.files[file].id, &id))
-			return d;
-		if (file == SG_NO_FILE && S_ISDIR(st->st_mode))
-			opened_at = d->opened_at;
-	}
+	if (d && atomic_load(&d->file) == SG_NO_FILE && S_ISDIR(st->st_mode))
+		opened_at = d->opened_at;
 	f = file_for(fd, st, &id, true);
 	if (!f)
 		return NULL;
@@ -203,7 +217,7 @@ struct sg_desc *sg_desc_look_again(int fd, struct sg_desc *d, uint64_t now_ns)
 	struct stat st;
 
 	atomic_store_explicit(&d->looked_ns, now_ns, memory_order_relaxed);
-	if (file >= SG_FILES || sg_identity_is(fd, &sg_process.files[file].id, &st))
+	if (file >= SG_FILES || still(fd, &st) == d)
 		return d;
 	return look(fd, 0, false, &st);
 }

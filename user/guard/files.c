@@ -171,6 +171,7 @@ static struct sg_file *enrol(int fd, const struct stat *st, const struct sg_file
 	atomic_store(&f->state, SG_SLOT_FILLING);
 	memset((char *)f + sizeof(f->state), 0, sizeof(*f) - sizeof(f->state));
 	f->id = *id;
+	f->born_ns = sg_identity_born_ns(fd);
 	f->rule = rule;
 	f->is_dir = S_ISDIR(st->st_mode);
 	f->wanted = rule ? rule->mode : SG_MODE_OBSERVE;

@@ -6,8 +6,11 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#include "guard/sys.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
@@ -61,6 +64,55 @@ bool sg_identity_is(int fd, const struct sg_file_id *id, struct stat *st)
 	struct sg_file_id now = { 0 };
 
 	return sg_identity(fd, st, &now) == 0 && sg_file_id_equal(&now, id);
+}
+
+static bool ask(int fd, struct statx *x)
+{
+	int saved = errno;
+	bool told = sg_sys_statx(fd, STATX_BASIC_STATS | STATX_BTIME, x) == 0 &&
+		    (x->stx_mask & STATX_BTIME);
+
+	errno = saved;
+	return told;
+}
+
+static uint64_t time_ns(const struct statx_timestamp *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000u + t->tv_nsec;
+}
+
+uint64_t sg_identity_born_ns(int fd)
+{
+	struct statx x;
+
+	return ask(fd, &x) ? time_ns(&x.stx_btime) : 0;
+}
+
+static struct timespec timespec_of(const struct statx_timestamp *t)
+{
+	return (struct timespec){ t->tv_sec, t->tv_nsec };
+}
+
+bool sg_identity_still(int fd, const struct sg_file_id *id, uint64_t born_ns, struct stat *st)
+{
+	struct statx x;
+
+	if (!born_ns || !ask(fd, &x))
+		return sg_identity_is(fd, id, st);
+	memset(st, 0, sizeof(*st));
+	st->st_dev = makedev(x.stx_dev_major, x.stx_dev_minor);
+	st->st_ino = x.stx_ino;
+	st->st_mode = x.stx_mode;
+	st->st_nlink = x.stx_nlink;
+	st->st_uid = x.stx_uid;
+	st->st_gid = x.stx_gid;
+	st->st_size = (off_t)x.stx_size;
+	st->st_blksize = x.stx_blksize;
+	st->st_blocks = (blkcnt_t)x.stx_blocks;
+	st->st_atim = timespec_of(&x.stx_atime);
+	st->st_mtim = timespec_of(&x.stx_mtime);
+	st->st_ctim = timespec_of(&x.stx_ctime);
+	return time_ns(&x.stx_btime) == born_ns && st->st_ino == id->ino && st->st_dev == id->dev;
 }
 
 int sg_identity_path(int fd, char *buf, size_t size)

@@ -43,6 +43,19 @@ int sg_identity(int fd, struct stat *st, struct sg_file_id *id);
 /* Is fd still the file that id names? Costs one fstat and, for a regular file, one ioctl. st is filled. */
 bool sg_identity_is(int fd, const struct sg_file_id *id, struct stat *st);
 
+/*
+ * When the file behind fd was made, ns since 1970; 0 where the file system or the kernel does not tell.
+ *
+ * An inode number is given again only when its last file is gone, so (device, inode, birth) says as much as
+ * (device, inode, generation) does, but for two files of one number made within one tick of the clock. And one statx
+ * tells all three, while the generation costs an ioctl of its own. So files are told apart by generation, and
+ * whether a descriptor is still the file that it was is asked by birth.
+ */
+uint64_t sg_identity_born_ns(int fd);
+
+/* As sg_identity_is(), where born_ns is what sg_identity_born_ns() said of that file. One statx, if it is not 0. */
+bool sg_identity_still(int fd, const struct sg_file_id *id, uint64_t born_ns, struct stat *st);
+
 /* The path that the kernel has for fd now, from /proc/self/fd. Returns its length or -errno;
  * -ENAMETOOLONG where it does not fit. */
 int sg_identity_path(int fd, char *buf, size_t size);

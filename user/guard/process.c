@@ -294,6 +294,7 @@ static void load_policy_file(const char *path, struct sg_policy_report *report)
 static void load_policy(const struct sg_guard_config *c)
 {
 	static struct sg_policy_report report;
+	unsigned int i;
 
 	if (c->policy) {
 		if (sg_policy_parse_line(&sg_process.policy, c->policy, strlen(c->policy),
@@ -302,6 +303,8 @@ static void load_policy(const struct sg_guard_config *c)
 	} else if (c->policy_file) {
 		load_policy_file(c->policy_file, &report);
 	}
+	for (i = 0; i < sg_process.policy.n; i++)
+		sg_process.bounds |= sg_process.policy.rules[i].mode >= SG_MODE_WINDOW;
 }
 
 static bool make_alive_page(void)

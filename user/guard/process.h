@@ -54,6 +54,7 @@ struct sg_file {
 	_Atomic uint32_t state; /* SG_SLOT_* */
 	_Atomic uint32_t refs;	/* descriptions */
 	struct sg_file_id id;
+	uint64_t born_ns;	    /* sg_identity_born_ns() */
 	const struct sg_rule *rule; /* NULL: unmatched */
 	enum sg_mode wanted;
 	enum sg_on_error on_error;
@@ -88,6 +89,7 @@ struct sg_process {
 	void (*say)(const char *message);
 	_Atomic uint32_t lock; /* futex: file and description tables are being changed */
 	struct sg_policy policy;
+	bool bounds; /* a rule of the policy bounds what is at risk */
 	struct sg_file files[SG_FILES];
 	struct sg_desc descs[SG_DESCS];
 };

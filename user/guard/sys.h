@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,6 +57,12 @@ static inline int sg_sys_fdatasync(int fd)
 static inline int sg_sys_sync_file_range(int fd, int64_t offset, int64_t n, unsigned int flags)
 {
 	return (int)syscall(SYS_sync_file_range, fd, offset, n, flags);
+}
+
+/* musl has no name for it yet. */
+static inline int sg_sys_statx(int fd, unsigned int mask, struct statx *x)
+{
+	return (int)syscall(SYS_statx, fd, "", AT_EMPTY_PATH, mask, x);
 }
 
 /* MAP_FAILED on failure. */
