@@ -48,7 +48,7 @@ struct wanted {
 };
 
 struct sg_audit {
-	struct sg_view data, side;
+	struct sg_pane data, side;
 	bool sidecar, told_start, told_long;
 	uint64_t pos, entry, entries; /* in the sidecar, whole ones */
 	uint64_t number, spent;
@@ -100,11 +100,11 @@ int sg_audit_open(struct sg_audit **out, int dirfd, const char *name)
 	if (!a)
 		return -ENOMEM;
 	a->side.fd = -1;
-	err = sg_view_open(&a->data, dirfd, name);
+	err = sg_pane_open(&a->data, dirfd, name);
 	if (!err) {
 		strcpy(side, name);
 		strcat(side, SG_AUDIT_SIDECAR);
-		err = sg_view_open(&a->side, dirfd, side);
+		err = sg_pane_open(&a->side, dirfd, side);
 		a->sidecar = !err;
 		err = err == -ENOENT ? 0 : err;
 	}
@@ -121,8 +121,8 @@ void sg_audit_close(struct sg_audit *a)
 {
 	if (!a)
 		return;
-	sg_view_close(&a->data);
-	sg_view_close(&a->side);
+	sg_pane_close(&a->data);
+	sg_pane_close(&a->side);
 	free(a);
 }
 
@@ -131,7 +131,7 @@ void sg_audit_close(struct sg_audit *a)
 static int read_entry(struct sg_audit *a, uint64_t entry, uint32_t *crc)
 {
 	const uint8_t *p;
-	int err = sg_view_get(&a->side, entry * SG_AUDIT_CRC_BYTES, SG_AUDIT_CRC_BYTES, &p);
+	int err = sg_pane_get(&a->side, entry * SG_AUDIT_CRC_BYTES, SG_AUDIT_CRC_BYTES, &p);
 
 	if (!err)
 		*crc = sg_get32(p);
@@ -148,7 +148,7 @@ static int look(struct sg_audit *a, uint64_t at, struct look *l)
 	*l = (struct look){ .why = "shorter than the length of a record" };
 	if (rest < SG_AUDIT_LEN_BYTES)
 		return 0;
-	err = sg_view_get(&a->data, at, SG_AUDIT_LEN_BYTES, &p);
+	err = sg_pane_get(&a->data, at, SG_AUDIT_LEN_BYTES, &p);
 	if (err)
 		return err;
 	l->len = sg_get32(p);
@@ -165,7 +165,7 @@ static int add_crc(struct sg_audit *a, uint64_t at, struct look *l)
 {
 	l->crc = 0;
 	a->spent += l->len;
-	return sg_view_crc(&a->data, at + SG_AUDIT_LEN_BYTES, l->len, &l->crc);
+	return sg_pane_crc(&a->data, at + SG_AUDIT_LEN_BYTES, l->len, &l->crc);
 }
 
 /* Is the record at `at` the one of this entry, by its checksum alone? */
@@ -278,7 +278,7 @@ static bool affordable(const struct sg_audit *a, uint64_t at)
 static int search(struct sg_audit *a, uint64_t *at, uint64_t *ahead, bool *found)
 {
 	uint64_t end;
-	int err = sg_view_zero_from(&a->data, &end);
+	int err = sg_pane_zero_from(&a->data, &end);
 
 	for (*at = a->pos + 1; !err && !*found && *at < end && affordable(a, *at);) {
 		err = is_wanted(a, *at, false, ahead, found);
@@ -330,7 +330,7 @@ static int give(struct sg_audit *a, struct sg_audit_event *e, enum sg_audit_kind
 		const struct look *l)
 {
 	const uint8_t *p;
-	int err = sg_view_get(&a->data, a->pos, (size_t)(l->end - a->pos), &p);
+	int err = sg_pane_get(&a->data, a->pos, (size_t)(l->end - a->pos), &p);
 
 	if (err)
 		return err;
@@ -347,7 +347,7 @@ static int give(struct sg_audit *a, struct sg_audit_event *e, enum sg_audit_kind
 static int left_in_sidecar(struct sg_audit *a, uint64_t *left)
 {
 	uint64_t zeros = 0;
-	int err = a->sidecar ? sg_view_zero_from(&a->side, &zeros) : 0;
+	int err = a->sidecar ? sg_pane_zero_from(&a->side, &zeros) : 0;
 
 	*left = zeros > a->entry * SG_AUDIT_CRC_BYTES ? a->entries - a->entry : 0;
 	return err;
@@ -430,7 +430,7 @@ int sg_audit_next(struct sg_audit *a, struct sg_audit_event *e)
 		return 0;
 	if (a->pos == a->data.size)
 		return at_end(a, e);
-	err = sg_view_zero_from(&a->data, &zeros);
+	err = sg_pane_zero_from(&a->data, &zeros);
 	if (err)
 		return err;
 	if (zeros <= a->pos)

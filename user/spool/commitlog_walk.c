@@ -28,7 +28,7 @@
 #define BUDGET_FACTOR 64	   /* … and that many for each byte that was walked */
 
 struct sg_cl_walk {
-	struct sg_view view;
+	struct sg_pane view;
 	uint64_t pos, expected, epoch, limit, spent;
 	unsigned int version;
 	bool version_known; /* a commit was valid in it, */
@@ -52,7 +52,7 @@ int sg_cl_open(struct sg_cl_walk **out, int dirfd, const char *name, uint64_t ex
 
 	if (!w)
 		return -ENOMEM;
-	err = sg_view_open(&w->view, dirfd, name);
+	err = sg_pane_open(&w->view, dirfd, name);
 	if (err) {
 		sg_cl_close(w);
 		return err;
@@ -69,7 +69,7 @@ void sg_cl_close(struct sg_cl_walk *w)
 {
 	if (!w)
 		return;
-	sg_view_close(&w->view);
+	sg_pane_close(&w->view);
 	free(w);
 }
 
@@ -90,7 +90,7 @@ static int look(struct sg_cl_walk *w, uint64_t at, unsigned int version, uint64_
 	*why = "shorter than the header of a commit";
 	if (rest < header)
 		return 0;
-	err = sg_view_get(&w->view, at, header, &p);
+	err = sg_pane_get(&w->view, at, header, &p);
 	if (err || sg_commit_header_read(p, version, &expect, c, why) != SG_FRAME_VALID)
 		return err;
 	*why = "reaches into the next segment's offsets";
@@ -101,9 +101,9 @@ static int look(struct sg_cl_walk *w, uint64_t at, unsigned int version, uint64_
 		return 0;
 	w->spent += c->len;
 	*why = "checksum";
-	err = sg_view_crc(&w->view, at, header + c->len, &crc);
+	err = sg_pane_crc(&w->view, at, header + c->len, &crc);
 	if (!err)
-		err = sg_view_get(&w->view, at + header + c->len, SG_CL_CRC_BYTES, &p);
+		err = sg_pane_get(&w->view, at + header + c->len, SG_CL_CRC_BYTES, &p);
 	if (!err)
 		stored = sg_get32(p);
 	*valid = !err && crc == stored;
@@ -160,7 +160,7 @@ static int give_found(struct sg_cl_walk *w, struct sg_cl_event *e)
 	size_t header = sg_commit_header_bytes(w->version);
 	uint64_t bytes = sg_commit_bytes(w->version, w->found.len);
 	const uint8_t *p;
-	int err = sg_view_get(&w->view, w->found_at, (size_t)bytes, &p);
+	int err = sg_pane_get(&w->view, w->found_at, (size_t)bytes, &p);
 
 	if (err)
 		return err;
@@ -185,7 +185,7 @@ static int at_zeros(struct sg_cl_walk *w, bool *zeros)
 	*zeros = false;
 	if (w->view.size - w->pos < sg_commit_header_bytes(w->version))
 		return 0;
-	err = sg_view_zero_from(&w->view, &from);
+	err = sg_pane_zero_from(&w->view, &from);
 	*zeros = !err && from <= w->pos;
 	return err;
 }
@@ -260,7 +260,7 @@ static int read_header(struct sg_cl_walk *w, struct sg_cl_event *e, bool *tell)
 	enum sg_frame_verdict verdict;
 	const char *why = "shorter than its header";
 	const uint8_t *p = (const uint8_t *)"";
-	int err = have ? sg_view_get(&w->view, 0, (size_t)have, &p) : 0;
+	int err = have ? sg_pane_get(&w->view, 0, (size_t)have, &p) : 0;
 
 	if (err)
 		return err;

@@ -56,7 +56,7 @@ struct plan {
 
 /* Follows the index of one segment of a commit log: do its entries point at commits, in order? */
 struct index_check {
-	struct sg_view view;
+	struct sg_pane view;
 	bool open, wrong;
 	uint64_t at;
 	struct sg_cl_index entry; /* the next one; offset 0: there is none */
@@ -99,7 +99,7 @@ static int index_step(struct index_check *x)
 	x->entry.offset = 0;
 	if (x->at + SG_CL_INDEX_ENTRY > x->view.size)
 		return 0;
-	err = sg_view_get(&x->view, x->at, SG_CL_INDEX_ENTRY, &p);
+	err = sg_pane_get(&x->view, x->at, SG_CL_INDEX_ENTRY, &p);
 	if (!err)
 		sg_cl_index_read(p, &x->entry);
 	x->at += SG_CL_INDEX_ENTRY;
@@ -109,7 +109,7 @@ static int index_step(struct index_check *x)
 static void index_close(struct index_check *x)
 {
 	if (x->open)
-		sg_view_close(&x->view);
+		sg_pane_close(&x->view);
 	x->open = false;
 }
 
@@ -121,7 +121,7 @@ static int index_open(struct index_check *x, int dirfd, const struct sg_foreign_
 
 	*x = (struct index_check){ 0 };
 	sg_dir_name(name, f->number, SG_CL_INDEX);
-	err = sg_view_open(&x->view, dirfd, name);
+	err = sg_pane_open(&x->view, dirfd, name);
 	x->open = true;
 	return err == -ENOENT ? 0 : err ? err : index_step(x);
 }

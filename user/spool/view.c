@@ -14,11 +14,11 @@
 #define WINDOW_BYTES 131072u
 #define PIECE_BYTES  32768u
 
-int sg_view_open(struct sg_view *v, int dirfd, const char *name)
+int sg_pane_open(struct sg_pane *v, int dirfd, const char *name)
 {
 	struct stat st;
 
-	*v = (struct sg_view){ .zero_from = UINT64_MAX };
+	*v = (struct sg_pane){ .zero_from = UINT64_MAX };
 	v->fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (v->fd < 0)
 		return -errno;
@@ -30,15 +30,15 @@ int sg_view_open(struct sg_view *v, int dirfd, const char *name)
 	return 0;
 }
 
-void sg_view_close(struct sg_view *v)
+void sg_pane_close(struct sg_pane *v)
 {
 	if (v->fd >= 0)
 		close(v->fd);
 	free(v->buf);
-	*v = (struct sg_view){ .fd = -1 };
+	*v = (struct sg_pane){ .fd = -1 };
 }
 
-static int make_room(struct sg_view *v, size_t want)
+static int make_room(struct sg_pane *v, size_t want)
 {
 	uint8_t *buf;
 
@@ -54,7 +54,7 @@ static int make_room(struct sg_view *v, size_t want)
 	return 0;
 }
 
-int sg_view_get(struct sg_view *v, uint64_t offset, size_t want, const uint8_t **p)
+int sg_pane_get(struct sg_pane *v, uint64_t offset, size_t want, const uint8_t **p)
 {
 	int err;
 
@@ -74,7 +74,7 @@ int sg_view_get(struct sg_view *v, uint64_t offset, size_t want, const uint8_t *
 	return 0;
 }
 
-int sg_view_crc(struct sg_view *v, uint64_t offset, uint64_t bytes, uint32_t *crc)
+int sg_pane_crc(struct sg_pane *v, uint64_t offset, uint64_t bytes, uint32_t *crc)
 {
 	uint8_t piece[PIECE_BYTES];
 	size_t want, got;
@@ -96,7 +96,7 @@ int sg_view_crc(struct sg_view *v, uint64_t offset, uint64_t bytes, uint32_t *cr
 	return 0;
 }
 
-int sg_view_zero_from(struct sg_view *v, uint64_t *offset)
+int sg_pane_zero_from(struct sg_pane *v, uint64_t *offset)
 {
 	uint64_t end = v->size;
 	uint8_t piece[4096];

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct sg_view {
+struct sg_pane {
 	int fd;
 	uint64_t size; /* of the file when it was opened */
 	uint8_t *buf;
@@ -19,19 +19,19 @@ struct sg_view {
 };
 
 /* Open the regular file `name`; never through a symlink. 0 or -errno (-EINVAL: not regular). Close in both cases. */
-int sg_view_open(struct sg_view *v, int dirfd, const char *name);
-void sg_view_close(struct sg_view *v);
+int sg_pane_open(struct sg_pane *v, int dirfd, const char *name);
+void sg_pane_close(struct sg_pane *v);
 
 /*
  * Bytes [offset, offset + want) of the file at *p, valid until the next call. They must lie below v->size: -ESTALE
  * means that the file was cut back since.
  */
-int sg_view_get(struct sg_view *v, uint64_t offset, size_t want, const uint8_t **p);
+int sg_pane_get(struct sg_pane *v, uint64_t offset, size_t want, const uint8_t **p);
 
 /* Continue *crc over these bytes, in pieces, the window staying where it is. */
-int sg_view_crc(struct sg_view *v, uint64_t offset, uint64_t bytes, uint32_t *crc);
+int sg_pane_crc(struct sg_pane *v, uint64_t offset, uint64_t bytes, uint32_t *crc);
 
 /* The smallest offset from which on the file has zero bytes only; v->size if it ends in another byte. */
-int sg_view_zero_from(struct sg_view *v, uint64_t *offset);
+int sg_pane_zero_from(struct sg_pane *v, uint64_t *offset);
 
 #endif

@@ -377,10 +377,7 @@ struct spool_convert_config {
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* of the source */
 	void *arg;
 };
-#define SPOOL_CONVERT_CONFIG_INIT                   \
-	{                                           \
-		sizeof(struct spool_convert_config) \
-	}
+#define SPOOL_CONVERT_CONFIG_INIT SPOOL_INIT(spool_convert_config)
 
 /* What was converted, and what the target has no place for. */
 struct spool_convert_result {
