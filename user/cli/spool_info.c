@@ -198,7 +198,7 @@ static int print(const struct info *i)
 	printf("Format:   %s\n", spool_format_name(i->format));
 	if (i->has_id)
 		printf("Identity: %s\n", hex(id, i->id));
-	printf("Files:    %" PRIu64 ", %s\n", i->segments,
+	printf("Files:    %" PRIu64 " with records, %s in all\n", i->segments,
 	       sg_units_bytes(size, sizeof(size), i->bytes));
 	if (count(i))
 		printf("Records:  %" PRIu64 ", numbers %" PRIu64 " to %" PRIu64 "\n", count(i),

@@ -4,8 +4,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/spool.h"
+#include "spool/dir.h"
+#include "spool/foreign.h"
 #include "spool/source.h"
 #include "spool/stream.h"
 
@@ -41,6 +44,17 @@ static int pour(struct sg_source *s, struct sg_stream *in, uint64_t *fragment)
 	return err ? err : sg_stream_end(in, print_piece, s, fragment);
 }
 
+/* Where that fails, opening the source will say why. */
+static void detect(const char *dir, enum spool_format *format)
+{
+	int dirfd = sg_dir_open(dir);
+
+	if (dirfd < 0)
+		return;
+	(void)sg_format_detect(dirfd, format);
+	close(dirfd);
+}
+
 int spool_raw(const char *dir, enum spool_format format)
 {
 	uint64_t fragment = 0;
@@ -48,6 +62,8 @@ int spool_raw(const char *dir, enum spool_format format)
 	struct sg_source s;
 	int err, rc;
 
+	if (format == SPOOL_FORMAT_DETECT)
+		detect(dir, &format);
 	if (format == SPOOL_FORMAT_AUDIT)
 		return cli_fail(CLI_USAGE, NULL, "--raw: an audit spool is no stream of segments");
 	err = sg_source_open(&s, dir, format);
