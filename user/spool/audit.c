@@ -11,8 +11,10 @@
  *   the record behind has this checksum: there is none for this record;
  *   some offset further on has a record with one of the next WINDOW checksums: the length was damaged.
  *
- * A payload below four bytes is weak evidence, and an empty one (checksum 0) none: it counts only if the
- * records behind it agree as well, up to one that is not weak or to the exact end of both files.
+ * A payload below four bytes is weak evidence behind a fault, and an empty one (checksum 0) none: it counts
+ * only if the records behind it agree as well, up to one that is not weak or to the exact end of both files. Where the
+ * two positions agree an empty record is one if a good record with a payload follows; the others are zero
+ * bytes at an end, as a crash leaves them, which nothing tells from them.
  *
  * Checksums are taken to stand at multiples of four: a write of the sidecar that failed for want of space
  * ends at a block's border, and what a crash tears is the end.
@@ -49,9 +51,11 @@ struct wanted {
 
 struct sg_audit {
 	struct sg_pane data, side;
-	bool sidecar, told_start, told_long;
+	bool sidecar, told_start;
+	bool told_long;
 	uint64_t pos, entry, entries; /* in the sidecar, whole ones */
 	uint64_t number, spent;
+	uint64_t confirmed; /* empty records before it are followed by one that is not */
 	struct wanted wanted[WINDOW];
 	size_t n_wanted;
 };
@@ -192,8 +196,12 @@ static int convinces(struct sg_audit *a, uint64_t at, uint64_t entry, bool *yes)
 {
 	unsigned int step;
 	struct look l;
-	int err;
+	uint64_t zeros;
+	int err = sg_pane_zero_from(&a->data, &zeros);
 
+	*yes = false;
+	if (err || at >= zeros)
+		return err;
 	for (step = 0; step < CHAIN; step++, entry++, at = l.end) {
 		if (step && entry == a->entries && at == a->data.size)
 			return 0;
@@ -419,15 +427,14 @@ static int at_fault(struct sg_audit *a, const struct look *here, struct sg_audit
 	return 0;
 }
 
-int sg_audit_next(struct sg_audit *a, struct sg_audit_event *e)
+/* What the position has, whatever lies behind it. */
+static int next_here(struct sg_audit *a, struct sg_audit_event *e)
 {
 	uint64_t zeros;
 	struct look l;
 	bool yes;
 	int err;
 
-	if (!a->told_start && at_start(a, e))
-		return 0;
 	if (a->pos == a->data.size)
 		return at_end(a, e);
 	err = sg_pane_zero_from(&a->data, &zeros);
@@ -444,6 +451,51 @@ int sg_audit_next(struct sg_audit *a, struct sg_audit_event *e)
 	if (err)
 		return err;
 	return yes ? give(a, e, SG_AUDIT_RECORD, &l) : at_fault(a, &l, e);
+}
+
+/*
+ * An empty record was found, *e. It is one only if a good record with a payload follows, else it would be a zero
+ * tail as soon as what is behind it was cut away.
+ */
+static int confirm_empty(struct sg_audit *a, struct sg_audit_event *e)
+{
+	uint64_t pos = a->pos, entry = a->entry, number = a->number;
+	struct sg_audit_event later;
+	int err = 0;
+
+	do
+		err = next_here(a, &later);
+	while (!err && later.kind == SG_AUDIT_RECORD && later.len == 0);
+	if (err)
+		return err;
+	a->told_long = false;
+	a->confirmed = a->pos;
+	a->pos = pos;
+	a->entry = entry;
+	a->number = number;
+	if (later.kind == SG_AUDIT_RECORD || later.kind == SG_AUDIT_DAMAGE ||
+	    later.kind == SG_AUDIT_GAP)
+		return 0;
+	a->confirmed = 0;
+	a->pos = e->offset;
+	a->entry--;
+	a->number--;
+	if (later.kind != SG_AUDIT_UNVERIFIED)
+		return tail(a, e, later.why ? later.why : "zero bytes up to the end");
+	a->entries = a->entry;
+	return next_here(a, e);
+}
+
+int sg_audit_next(struct sg_audit *a, struct sg_audit_event *e)
+{
+	int err;
+
+	if (!a->told_start && at_start(a, e))
+		return 0;
+	err = next_here(a, e);
+	if (err || e->kind != SG_AUDIT_RECORD || e->len || e->offset < a->confirmed)
+		return err;
+	return confirm_empty(a, e);
 }
 
 uint64_t sg_audit_position(const struct sg_audit *a)
