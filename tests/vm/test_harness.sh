@@ -79,4 +79,29 @@ test_each_way_to_fail_is_reported_and_stays_alone() {
 	grep -q 'Kernel panic' "$T/tap"
 }
 
+# All processes inside stand still, as when the emulator hangs: said, and what was not done runs in another machine.
+test_a_machine_that_stops_is_replaced_once() {
+	can_boot
+	local g=$T/guest status=0
+	mkdir "$g" "$T/results"
+	echo 'echo "ok 1 - done"' >"$g/before.sh"
+	echo 'echo "ok 1 - seen twice"; [ -e $VMOUT/once ] || { touch $VMOUT/once; kill -STOP -1; sleep 60; }' >"$g/stops.sh"
+	echo 'echo "ok 1 - done"' >"$g/after.sh"
+	GUEST='' ONLY='' VM_STOPPED=10 VM_RESULTS=$T/results "$VM/guest-tests" "$g"/{before,stops,after}.sh >"$T/tap" || status=$?
+	cat "$T/tap"
+	eq $status 0 status
+	grep -E '^(not )?ok' "$T/tap" | sed 's/ [0-9]* / /' >"$T/got"
+	diff - "$T/got" <<-'E'
+	ok - before: done
+	ok - stops: seen twice
+	ok - after: done
+	E
+	grep -q 'no process ran inside for 10 s' "$T/tap"
+	rm "$T/results/once"
+	echo 'kill -STOP -1; sleep 60' >"$g/stops.sh"
+	GUEST='' ONLY='' VM_STOPPED=10 "$VM/guest-tests" "$g/stops.sh" >"$T/tap" || status=$?
+	eq $status 1 'status, if it always stops'
+	grep -q '^not ok' "$T/tap"
+}
+
 tap_main
