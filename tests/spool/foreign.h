@@ -72,7 +72,7 @@ static inline void put_file(const char *dir, const char *name, const void *data,
 static inline struct bytes get_file(const char *dir, const char *name)
 {
 	struct bytes b = { .n = SIZE_MAX };
-	char path[512];
+	char path[1024];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);

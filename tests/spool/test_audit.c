@@ -6,7 +6,10 @@
  * What the format allows, as the sweeps have it: a record is given if and only if its bytes and its checksum's are
  * intact, except that an empty one is a record only if one with a payload follows: else it is zero bytes at an end.
  */
+#include <sys/wait.h>
+
 #include "foreign.h"
+#include "spool/foreign_files.h"
 
 #define NAME "00000000000000000100-42.audit.bin"
 #define SIDE NAME ".crc"
@@ -145,7 +148,8 @@ static void sweep_flips(struct bytes *b, const char *name, size_t step)
 			;
 		memset(keep, 1, sizeof(keep));
 		keep[lost] = false;
-		for (m = 0; m < sizeof(masks); m++) {
+		for (m = at % stride(sizeof(masks)); m < sizeof(masks);
+		     m += stride(sizeof(masks))) {
 			b->p[at] ^= masks[m];
 			put_file(dir, name, b->p, b->n);
 			CU_ASSERT(gives(dir, &all, keep));
@@ -412,6 +416,50 @@ static void test_recovery_leaves_a_live_file_alone(void)
 	remove_dir(dir);
 }
 
+/* In a process that owns nothing, so that no lease is granted: is the file seen to be written? */
+static bool busy_for_stranger(int write_fd, uint32_t pid)
+{
+	struct sg_foreign_file f = { .number = 100, .pid = pid };
+	struct sg_foreign_files files = { .v = &f, .n = 1 };
+	char name[SG_FOREIGN_NAME_BYTES];
+	int dirfd, status;
+	struct stat st;
+	pid_t child;
+	bool busy;
+
+	sg_foreign_name(&f, SPOOL_FORMAT_AUDIT, name);
+	put_file(dir, name, "", 0);
+	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fstatat(dirfd, name, &st, 0);
+	f.dev = st.st_dev;
+	f.ino = st.st_ino;
+	child = fork();
+	if (child == 0) {
+		if (write_fd)
+			write_fd = openat(dirfd, name, O_WRONLY);
+		if (setuid(65534) != 0 ||
+		    sg_foreign_busy(dirfd, SPOOL_FORMAT_AUDIT, &files, &busy) != 0)
+			_exit(2);
+		_exit(busy);
+	}
+	waitpid(child, &status, 0);
+	close(dirfd);
+	return WEXITSTATUS(status) == 1;
+}
+
+static void test_a_writer_is_seen_without_a_lease(void)
+{
+	if (geteuid() != 0)
+		return; /* another one's file is needed */
+	make_dir(dir);
+	chmod(dir, 0755);
+	CU_ASSERT(!busy_for_stranger(0, 4194999));
+	CU_ASSERT(busy_for_stranger(1, 4194999));
+	/* The process in the name lives and cannot be looked into. */
+	CU_ASSERT(busy_for_stranger(0, (uint32_t)getpid()));
+	remove_dir(dir);
+}
+
 static void test_files_follow_in_the_order_of_their_names(void)
 {
 	static struct recs got;
@@ -474,6 +522,6 @@ SG_TESTS("audit", TEST(test_a_good_spool_has_no_finding),
 	 TEST(test_work_is_bounded_where_every_byte_may_begin_a_record),
 	 TEST(test_recovery_keeps_what_it_cuts),
 	 TEST(test_a_crash_between_the_two_renames_loses_nothing),
-	 TEST(test_recovery_leaves_a_live_file_alone),
+	 TEST(test_recovery_leaves_a_live_file_alone), TEST(test_a_writer_is_seen_without_a_lease),
 	 TEST(test_files_follow_in_the_order_of_their_names),
 	 TEST(test_a_scan_counts_what_is_missing))

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,12 +201,30 @@ static bool process_writes(const struct sg_foreign_files *files, const char *pid
 	return found;
 }
 
-static int locked(int dir, enum spool_format format, const struct sg_foreign_files *files,
-		  bool *busy)
+/*
+ * A read lease is granted only where nobody has the file open for writing, or mapped so: the kernel's own count, which
+ * sees all processes. It is given back at once; should somebody open the file meanwhile, the signal is one
+ * that does nothing by default (SIGIO would end the process).
+ *
+ * 1: nobody, 0: somebody, -1: no answer (not our file, or not this file system).
+ */
+static int ask_by_lease(int fd)
+{
+	if (fcntl(fd, F_SETSIG, SIGURG) != 0)
+		return -1;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+		return errno == EAGAIN ? 0 : -1;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return 1;
+}
+
+/* By lock and lease: *busy, and whether /proc is to be asked besides. */
+static int ask_files(int dir, enum spool_format format, const struct sg_foreign_files *files,
+		     bool *busy, bool *unsure)
 {
 	char name[SG_FOREIGN_NAME_BYTES];
+	int fd, answer;
 	size_t i;
-	int fd;
 
 	for (i = 0; i < files->n && !*busy; i++) {
 		sg_foreign_name(&files->v[i], format, name);
@@ -213,6 +232,9 @@ static int locked(int dir, enum spool_format format, const struct sg_foreign_fil
 		if (fd < 0)
 			return -errno;
 		*busy = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+		answer = *busy ? 0 : ask_by_lease(fd);
+		*busy = answer == 0;
+		*unsure = *unsure || answer < 0;
 		close(fd);
 	}
 	return 0;
@@ -221,13 +243,14 @@ static int locked(int dir, enum spool_format format, const struct sg_foreign_fil
 int sg_foreign_busy(int dir, enum spool_format format, const struct sg_foreign_files *files,
 		    bool *busy)
 {
+	bool unsure = false;
 	struct dirent *e;
 	DIR *d;
 	int err;
 
 	*busy = false;
-	err = locked(dir, format, files, busy);
-	if (err || *busy)
+	err = ask_files(dir, format, files, busy, &unsure);
+	if (err || *busy || !unsure)
 		return err;
 	d = opendir("/proc");
 	if (!d)

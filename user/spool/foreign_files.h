@@ -31,10 +31,11 @@ void sg_foreign_name(const struct sg_foreign_file *file, enum spool_format forma
 		     char out[SG_FOREIGN_NAME_BYTES]);
 
 /*
- * Does a process have one of them open for writing, or hold a flock on it? The formats have no lock of their own, so
- * this is what can be known: /proc, as far as it may be read. A process that cannot be looked into counts as a writer
- * only if an audit file has its pid in its name. Not seen: writers in other PID namespaces, on other hosts, through a
- * mapping whose descriptor was closed, and of other users unless root asks.
+ * Does a process have one of them open for writing, or hold an exclusive flock on it? The formats have no lock of their
+ * own, so the kernel is asked, by a lease; where it does not answer (files of others, without CAP_LEASE; some file
+ * systems), /proc is, as far as it may be read. There a process that cannot be looked into counts as a writer only if
+ * an audit file has its pid in its name, and writers in other PID namespaces are not seen. Never seen: writers on other
+ * hosts, and one that opens the file a moment later.
  *
  * 0 or -errno; *busy.
  */
