@@ -522,6 +522,26 @@ static void test_a_segment_that_was_replaced_is_read_on(void)
 	dir_end(&d);
 }
 
+/* A writer that was killed left a segment without a header; the next one puts it aside, makes it anew, fills it and goes
+ * on to another, all between two looks. */
+static void test_a_segment_that_was_replaced_and_ended_meanwhile_is_read(void)
+{
+	struct dir d = dir_begin();
+	struct spool_reader *r;
+
+	put(&d, 1, 5);
+	dir_put(&d, "00000000000000000006.spool", "", 0);
+	r = open_reader(&d);
+	expect_run(r, 1, 5);
+	CU_ASSERT_EQUAL(next_now(r), 0);
+	must(unlinkat(d.fd, "00000000000000000006.spool", 0) == 0, "unlink");
+	put(&d, 6, 10);
+	put(&d, 11, 12);
+	expect_run(r, 6, 12);
+	spool_reader_close(r);
+	dir_end(&d);
+}
+
 /* Zeros behind the last record, as a preallocated segment has them, are overwritten in place. */
 static void test_a_preallocated_segment_is_followed(void)
 {
@@ -880,6 +900,7 @@ SG_TESTS("reader", TEST(test_records_come_in_order_over_segments),
 	 TEST(test_a_writer_that_comes_and_goes_is_noticed_at_each_look),
 	 TEST(test_a_torn_tail_that_a_writer_cuts_is_followed_by_what_it_appends),
 	 TEST(test_a_segment_that_was_replaced_is_read_on),
+	 TEST(test_a_segment_that_was_replaced_and_ended_meanwhile_is_read),
 	 TEST(test_a_preallocated_segment_is_followed), TEST(test_a_deadline_is_kept),
 	 TEST(test_a_waiting_reader_sleeps_until_something_is_durable),
 	 TEST(test_each_append_wakes_a_reader_of_records_at_risk), TEST(test_a_new_segment_wakes),

@@ -243,7 +243,7 @@ int sg_dir_stream(int dirfd, DIR **d)
 	return err;
 }
 
-int sg_dir_list(int dirfd, const char *suffix, struct sg_numbers *out)
+static int list(int dirfd, const char *suffix, struct sg_numbers *out)
 {
 	struct dirent *e;
 	uint64_t number;
@@ -263,6 +263,28 @@ int sg_dir_list(int dirfd, const char *suffix, struct sg_numbers *out)
 	closedir(d);
 	if (out->n)
 		qsort(out->v, out->n, sizeof(*out->v), by_value);
+	return err;
+}
+
+/*
+ * A file that is made while a directory is read may be told or not, each for itself: so a later segment may be seen
+ * and one before it not. But what a second reading begins after is told by it. So the second one counts, up to where
+ * the first had come.
+ */
+int sg_dir_list(int dirfd, const char *suffix, struct sg_numbers *out)
+{
+	struct sg_numbers first;
+	uint64_t last;
+	int err;
+
+	*out = (struct sg_numbers){ 0 };
+	err = list(dirfd, suffix, &first);
+	last = first.n ? first.v[first.n - 1] : 0;
+	if (!err && first.n)
+		err = list(dirfd, suffix, out);
+	while (out->n && out->v[out->n - 1] > last)
+		out->n--;
+	sg_numbers_free(&first);
 	return err;
 }
 

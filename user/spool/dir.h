@@ -49,7 +49,8 @@ struct sg_numbers {
 	size_t n;
 };
 
-/* All numbers of files with this suffix. Free with sg_numbers_free(), also after an error. */
+/* All numbers of files with this suffix. Of those that are made meanwhile some may be missing, but none below another
+ * that is there, if they are made in their order. Free with sg_numbers_free(), also after an error. */
 int sg_dir_list(int dirfd, const char *suffix, struct sg_numbers *out);
 void sg_numbers_free(struct sg_numbers *n);
 

@@ -81,6 +81,24 @@ static int verified(struct sg_prune *p, int dirfd, uint64_t number, uint64_t nex
 	return ok;
 }
 
+/*
+ * Is the spool's identity safe in the segment behind, which may be the last, and only just made? Without it nobody
+ * could say any more whose the cursors are, nor what a valid frame is. 1, 0 or -errno.
+ */
+static int identity_stays(int dirfd, uint64_t behind, const uint8_t *id)
+{
+	struct sg_segment_header h;
+	struct sg_segment *s;
+	int err = sg_segment_open(&s, dirfd, behind, 0, id);
+
+	if (err)
+		return err == -EXDEV || err == -EBADMSG || err == -ENOENT ? 0 : err;
+	if (sg_segment_header(s, &h, NULL) != 3)
+		err = fdatasync(sg_segment_fd(s)) != 0 ? -errno : 1;
+	sg_segment_close(s);
+	return err;
+}
+
 static int unlink_if_there(int dirfd, uint64_t number, const char *suffix)
 {
 	char name[SG_NAME_BYTES];
@@ -113,6 +131,8 @@ static int delete_up_to(struct sg_prune *p, int dirfd, const uint8_t *id,
 		if (p->from > acked)
 			break;
 		ok = verified(p, dirfd, all->v[i], all->v[i + 1], id);
+		if (ok > 0)
+			ok = identity_stays(dirfd, all->v[i + 1], id);
 		if (ok == 0)
 			break;
 		err = ok < 0 && ok != -ENOENT ? ok : delete (dirfd, all->v[i]);

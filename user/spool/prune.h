@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 /*
  * Deleting segments that every consumer has acknowledged: whole ones, from the front, never the last one, and none in
- * which a byte is that nobody could verify. Several processes may do so at once. One thread at a time per struct.
+ * which a byte is that nobody could verify; and not before the header of the one behind it, which keeps the spool's
+ * identity, is good and synced. Several processes may do so at once. One thread at a time per struct.
  */
 #ifndef SG_SPOOL_PRUNE_H
 #define SG_SPOOL_PRUNE_H

@@ -240,12 +240,13 @@ static int at_end(struct spool_reader *r, bool clean)
 {
 	int err;
 
-	if (r->ended)
-		return move_on(r, clean);
+	/* Not before a successor was seen: what was put in its place came before that. */
 	if (replaced(r)) {
 		close_segment(r);
 		return 0;
 	}
+	if (r->ended)
+		return move_on(r, clean);
 	err = look_for_successor(r);
 	if (err)
 		return err;

@@ -74,8 +74,8 @@ static int identify(struct spool *s, uint64_t number, bool *known)
 	int fd, err;
 
 	fd = open_segment(s, number, O_RDONLY);
-	if (fd < 0)
-		return fd;
+	if (fd < 0) /* a consumer may have deleted it since it was listed; never the last one */
+		return fd == -ENOENT ? 0 : fd;
 	err = sg_pread_all(fd, p, sizeof(p), 0, &got);
 	close(fd);
 	if (err)
