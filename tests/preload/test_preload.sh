@@ -240,6 +240,24 @@ test_unreachable_broker_is_said_once_and_the_program_runs() {
 	said_once "fall back to group" "SPOOLGUARD_BROKER=$T/file/sock" "SPOOLGUARD_POLICY=$T/*.log:mode=ensure"
 }
 
+test_refused_memfd_is_said_once_and_the_program_runs() {
+	# what strace injects, a seccomp filter does in earnest
+	strace -f -qq -e trace=memfd_create -e inject=memfd_create:error=EPERM -o /dev/null \
+		-E LD_PRELOAD="$PRELOAD" -E SPOOLGUARD_BROKER="$T/none.sock" -E "SPOOLGUARD_POLICY=$T/*.log:mode=window" \
+		"$H/small" >out 2>err
+	eq "$(<out)" "all so" "the program"
+	eq "$(grep -c '^spoolguard: memfd_create is refused' err)" 1 "messages"
+	eq "$(wc -l <err)" 1 "lines on its stderr"
+}
+test_missing_proc_is_said_once_and_the_program_runs() {
+	[ "$(id -u)" = 0 ] || skip "not root"
+	unshare -m sh -c 'umount -l /proc && exec env LD_PRELOAD="$1" SPOOLGUARD_POLICY="/**:mode=group" "$2"' \
+		- "$PRELOAD" "$H/small" >out 2>err
+	eq "$(<out)" "all so" "the program"
+	eq "$(grep -c '^spoolguard: no /proc here' err)" 1 "messages"
+	eq "$(wc -l <err)" 1 "lines on its stderr"
+}
+
 test_children_do_not_say_it_again() {
 	LD_PRELOAD=$PRELOAD SPOOLGUARD_POLICY=nonsense bash -c 'for i in $(seq 1 20); do date >/dev/null; done' 2>err
 	eq "$(wc -l <err)" 1 "lines on stderr"

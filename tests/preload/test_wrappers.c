@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -479,6 +480,27 @@ static void test_append_to_a_number_reused_behind_our_back_goes_to_its_own_file(
 	close(again);
 }
 
+static void test_descriptors_beyond_the_table_work_and_are_counted(void)
+{
+	struct rlimit was, more = { SG_FDS + 10, SG_FDS + 10 };
+	int fd = open_log("beyond.log"), high;
+	uint64_t before = atomic_load(&sg_guard_session()->untracked);
+
+	CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_NOFILE, &was), 0);
+	if (was.rlim_max > more.rlim_max)
+		more.rlim_max = was.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &more) == 0) { /* refused: there are none beyond */
+		high = dup2(fd, SG_FDS + 3);
+		CU_ASSERT_EQUAL(high, SG_FDS + 3);
+		CU_ASSERT_EQUAL(write(high, "x", 1), 1);
+		CU_ASSERT_EQUAL(fsync(high), 0);
+		CU_ASSERT_EQUAL(close(high), 0);
+		CU_ASSERT_EQUAL(atomic_load(&sg_guard_session()->untracked), before + 1);
+		setrlimit(RLIMIT_NOFILE, &was);
+	}
+	close(fd);
+}
+
 #define HAMMERS 4
 static void *hammer(void *arg)
 {
@@ -629,6 +651,7 @@ SG_TESTS("wrappers", TEST(test_the_guard_is_there),
 #endif
 	 TEST(test_number_reused_behind_our_back_is_seen_at_the_sync),
 	 TEST(test_append_to_a_number_reused_behind_our_back_goes_to_its_own_file),
+	 TEST(test_descriptors_beyond_the_table_work_and_are_counted),
 	 TEST(test_threads_open_append_sync_close_at_once),
 	 TEST(test_handler_that_syncs_inside_a_sync_does_not_hang),
 	 TEST(test_handler_that_jumps_out_of_a_call_harms_nobody))

@@ -245,11 +245,21 @@ uint64_t sg_guard_open_begins(void)
 	return sg_guard_ready() ? atomic_fetch_add(&sg_process.registry->failures, 1) + 1 : 0;
 }
 
+/* Has fd a place in the table? One that has none is counted. */
+static bool has_place(int fd)
+{
+	if ((unsigned int)fd < SG_FDS)
+		return true;
+	if (fd >= 0 && sg_guard_ready())
+		atomic_fetch_add(&sg_process.session->untracked, 1);
+	return false;
+}
+
 void sg_guard_opened(int fd, uint64_t begun, int flags)
 {
 	struct stat st;
 
-	if ((unsigned int)fd >= SG_FDS || !sg_enter_tables())
+	if (!has_place(fd) || !sg_enter_tables())
 		return;
 	if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_DIRECTORY)) {
 		/* Mostly read and never synced: known only if somebody else writes it here. */
@@ -274,7 +284,7 @@ void sg_guard_duped(int from, int to)
 	uint32_t v;
 	struct sg_desc *d;
 
-	if ((unsigned int)to >= SG_FDS || from == to || !sg_enter_tables())
+	if (from == to || !has_place(to) || !sg_enter_tables())
 		return;
 	v = (unsigned int)from < SG_FDS ? atomic_load(&sg_guard_fd[from]) : SG_FD_UNKNOWN;
 	d = desc_at(v);

@@ -204,10 +204,15 @@ struct sg_file *sg_file_of(int fd, struct stat *st, const struct sg_file_id *id,
 	if (f)
 		return f;
 	len = sg_identity_path(fd, path, sizeof(path));
-	if (len > 0)
+	if (len > 0) {
 		rule = S_ISDIR(st->st_mode) ? NULL : sg_policy_match(&sg_process.policy, path);
-	else
+	} else {
 		strcpy(path, "?");
+		/* A chroot without /proc: rules that should match do not. */
+		if (len != -ENAMETOOLONG && sg_process.policy.n &&
+		    !atomic_exchange(&sg_process.pathless, 1))
+			sg_report(SG_EV_DEGRADED, SG_NO_FILE, -len);
+	}
 	if (!rule && !enrol_unmatched)
 		return NULL;
 	sg_own_session();

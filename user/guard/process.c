@@ -307,6 +307,16 @@ static void load_policy(const struct sg_guard_config *c)
 		sg_process.bounds |= sg_process.policy.rules[i].mode >= SG_MODE_WINDOW;
 }
 
+/* The path of a descriptor comes from there; a rule matches a path. */
+static void look_for_proc(void)
+{
+	char c;
+
+	if (sg_process.policy.n && readlink("/proc/self/exe", &c, 1) < 0)
+		say("no /proc here, so no path of a file is known and no rule of the policy "
+		    "matches: all is only observed");
+}
+
 static bool make_alive_page(void)
 {
 	void *page = sg_sys_map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -336,8 +346,13 @@ static void meet_broker(const char *path, int memfd)
 {
 	size_t len = path ? strlen(path) : 0;
 
-	if (!path || memfd < 0)
+	if (!path)
 		return;
+	if (memfd < 0) {
+		say("memfd_create is refused here, so no broker can serve this program; window and "
+		    "ensure fall back to group");
+		return;
+	}
 	if (len < sizeof(sg_process.broker_path)) {
 		memcpy(sg_process.broker_path, path, len + 1);
 		sg_process.broker = sg_client_connect() && sg_client_hello(memfd, true);
@@ -365,6 +380,7 @@ void sg_guard_init(const struct sg_guard_config *config)
 	atomic_store(&sg_process.session, s);
 	atomic_store(&sg_process.own_session, 1);
 	load_policy(config);
+	look_for_proc();
 	meet_broker(config->broker, memfd);
 	if (memfd >= 0)
 		sg_sys_close(memfd);

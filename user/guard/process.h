@@ -79,6 +79,7 @@ struct sg_process {
 	struct sg_registry *local;
 	bool broker;		      /* registry is a broker's */
 	_Atomic uint32_t broker_lost; /* said once */
+	_Atomic uint32_t pathless;    /* the same: no path of a descriptor is to be had */
 	_Atomic uint32_t windowed;    /* files that ever wanted window or ensure */
 	_Atomic uint32_t own_session; /* this process (not its parent) made `session` */
 	int conn;		      /* socket to the broker, or -1 */
