@@ -6,7 +6,7 @@
 
 DEPS_BUILD := gcc libc6-dev make clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libjansson-dev \
 	libsmartcols-dev libncurses-dev libisal-dev pkg-config
-DEPS_CHECK := libcunit1-dev libclang-rt-14-dev musl-tools xfsprogs btrfs-progs e2fsprogs qemu-system-x86 \
+DEPS_CHECK := g++ libcunit1-dev libclang-rt-14-dev musl-tools xfsprogs btrfs-progs e2fsprogs qemu-system-x86 \
 	busybox-static cpio kmod dmsetup liburing-dev libaio-dev mandoc jq strace procps util-linux gdb bc python3-minimal systemd
 DEPS_LINT  := clang-format clang-tidy cppcheck
 

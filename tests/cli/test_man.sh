@@ -5,7 +5,7 @@ MAN=$TOP/docs/man
 
 test_manual_pages_are_clean() {
 	cd "$TOP/docs"
-	mandoc -T lint -W warning man/*.[157] >"$T/out" 2>&1 || fail "$(cat "$T/out")"
+	mandoc -T lint -W warning man/*.[1357] >"$T/out" 2>&1 || fail "$(cat "$T/out")"
 }
 test_every_object_has_a_page_that_names_its_commands_and_options() {
 	"$SG" -j help >all
@@ -25,7 +25,7 @@ test_no_page_names_an_option_that_is_not_there() {
 	"$SG" -j help >all
 	for page in "$MAN"/spoolguard-*.1; do
 		o=$(basename "$page" .1); o=${o#spoolguard-}
-		for w in $(grep -o 'Fl -[a-z][a-z-]*' "$page" | cut -c5- | sort -u); do
+		for w in $(grep -o 'Fl -[a-z][a-z0-9-]*' "$page" | cut -c5- | sort -u); do
 			jq -e --arg o "$o" --arg w "$w" '[.objects[] | select(.name == $o) | .commands[].options[].name] |
 				index($w)' all >/dev/null || fail "$page: --$w"
 		done

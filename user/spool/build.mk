@@ -21,6 +21,21 @@ $(O)/libspoolguard.so: $(O)/$(SPOOL_SO)
 $(O)/libspoolguard.a: $(SPOOL_PIC)
 	$(call say,AR,$@)ld -r -o $(@:.a=.o) $^ && \
 		objcopy --wildcard --keep-global-symbol 'spool_*' $(@:.a=.o) && rm -f $@ && ar rcs $@ $(@:.a=.o)
-$(O)/libspoolguard.pc: user/spool/libspoolguard.pc.in
-	$(call say,GEN,$@)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
-ALL += $(O)/libspoolguard.so $(O)/libspoolguard.a $(O)/libspoolguard.pc
+ALL += $(O)/libspoolguard.so $(O)/libspoolguard.a
+
+# The header, both libraries, pkg-config's file, and the manual: each call is found by its name.
+SPOOL_MAN := $(wildcard docs/man/*.3)
+.PHONY: install-spool
+install-spool: $(O)/$(SPOOL_SO) $(O)/libspoolguard.a
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,include/spoolguard lib/pkgconfig share/man/man3)
+	install -m 644 user/include/spoolguard/spool.h $(DESTDIR)$(PREFIX)/include/spoolguard/
+	install -m 755 $(O)/$(SPOOL_SO) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf $(SPOOL_SO) $(DESTDIR)$(PREFIX)/lib/libspoolguard.so
+	install -m 644 $(O)/libspoolguard.a $(DESTDIR)$(PREFIX)/lib/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' user/spool/libspoolguard.pc.in \
+		>$(DESTDIR)$(PREFIX)/lib/pkgconfig/libspoolguard.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/libspoolguard.pc
+	install -m 644 $(SPOOL_MAN) $(DESTDIR)$(PREFIX)/share/man/man3/
+	for p in $(notdir $(SPOOL_MAN:.3=)); do \
+		for call in $$(sed -n 's/^\.Nm \(spool_[a-z_]*\).*/\1/p' docs/man/$$p.3); do [ $$call = $$p ] || \
+			echo ".so man3/$$p.3" >$(DESTDIR)$(PREFIX)/share/man/man3/$$call.3; done; done
