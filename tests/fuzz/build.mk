@@ -5,12 +5,20 @@
 # tests/fuzz/corpus/NAME holds the seeds of fuzz_NAME.c, and every input that once broke it.
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_GUARD   := $(addprefix user/guard/,policy.c policy_parse.c glob.c units.c session.c hist.c)
-FUZZ_FLAGS   := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_FLAGS   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+# The guard and the spool, instrumented once for all targets.
+FUZZ_LIB     := $(O)/tests/fuzz/lib/libfuzzed.a
+FUZZ_LIB_OBJ := $(patsubst %.c,$(O)/tests/fuzz/lib/%.o,$(GUARD_SRC) $(SPOOL_SRC))
 
-$(O)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_GUARD) $(wildcard $(FUZZ_GUARD:.c=.h))
+$(O)/tests/fuzz/lib/%.o: %.c
 	@mkdir -p $(@D)
-	$(call say,FUZZCC,$<)$(CLANG) $(SG_CFLAGS) -O1 -g $(FUZZ_FLAGS) -o $@ $< $(FUZZ_GUARD)
+	$(call say,FUZZCC,$<)$(CLANG) $(SG_CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(FUZZ_LIB): $(FUZZ_LIB_OBJ)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(O)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
+	@mkdir -p $(@D)
+	$(call say,FUZZCC,$<)$(CLANG) $(SG_CFLAGS) -Itests/spool $(FUZZ_FLAGS) -fsanitize=fuzzer -MMD -MP -o $@ $< $(FUZZ_LIB) $(SPOOL_LIBS)
 
 # Without the runtime library test_fuzz.sh skips; with it the targets are built ahead of the tests.
 ifneq ($(wildcard $(shell $(CLANG) -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer-*.a),)

@@ -26,5 +26,9 @@ fuzz() {
 test_any_bytes_are_a_policy_or_a_clear_error() { fuzz policy; }
 test_any_glob_matches_as_defined() { fuzz glob; }
 test_any_session_memory_is_read_safely() { fuzz session; }
+test_any_cursor_is_a_slot_that_is_valid_or_none() { fuzz cursor; }
+test_any_bytes_read_as_valid_are_written_as_the_same() { fuzz frame; }
+test_any_segment_is_walked_as_the_format_has_it() { fuzz segment; }
+test_any_index_leads_to_the_right_record() { fuzz index; }
 
 tap_main

@@ -37,6 +37,8 @@ MAKE_UNUSED static void must(int ok, const char *what)
 
 MAKE_UNUSED static void made_add(struct made *m, const void *p, size_t n)
 {
+	if (n == 0)
+		return;
 	if (m->n + n > m->room) {
 		m->room = 2 * (m->n + n);
 		m->p = realloc(m->p, m->room);
