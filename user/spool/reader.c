@@ -7,7 +7,8 @@
  *
  *   a later segment    a segment is synced before its successor is made
  *   `durable`          while a writer lives (it holds the lock): all up to its number was synced before it was written
- *   our own sync       where no writer lives: of what was walked before the sync began, and of the directory
+ *   our own sync       where no writer lives: of what was walked before the sync began, and of the directory; and, of
+ *                      what no writer knew to be durable, a look past the cache (ondisk.h): his sync may have failed
  *
  * A writer may begin or die between any two looks. The order of looking makes that harmless: first the lock, then
  * `durable`; first the walk, then the sync. What is concluded stays true whatever happens next.
@@ -31,6 +32,7 @@
 #include "guard/clock.h"
 #include "spool/cursor.h"
 #include "spool/dir.h"
+#include "spool/ondisk.h"
 #include "spool/prune.h"
 #include "spool/segment.h"
 #include "spool/watch.h"
@@ -342,6 +344,18 @@ static int sync_all(struct spool_reader *r)
 	return r->error;
 }
 
+/* Records from `offset` on were not known to be durable by who wrote them. */
+static int look_at_disk(struct spool_reader *r, uint64_t offset)
+{
+	int err = sg_on_disk(sg_segment_fd(r->segment), offset, sg_segment_offset(r->segment));
+
+	if (err == -EOPNOTSUPP)
+		return 0;
+	if (err == -EIO)
+		r->error = err;
+	return err;
+}
+
 /*
  * No writer lives: make durable what is there. One sync serves all that was walked before it, so go to the end first;
  * not where `durable` knows of more than the record at hand, which is the rule after a writer that was closed. (The sync
@@ -349,7 +363,7 @@ static int sync_all(struct spool_reader *r)
  */
 static int make_durable(struct spool_reader *r)
 {
-	uint64_t last = r->hint, seq = r->event.frame.seq;
+	uint64_t last = r->hint, seq = r->event.frame.seq, offset = r->event.offset;
 	bool walk = last < seq;
 	int err = r->error;
 
@@ -359,6 +373,8 @@ static int make_durable(struct spool_reader *r)
 	}
 	if (!err)
 		err = sync_all(r);
+	if (!err && walk)
+		err = look_at_disk(r, offset);
 	if (!err)
 		r->durable = last > seq ? last : seq;
 	if (!err && walk)

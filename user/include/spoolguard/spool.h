@@ -216,17 +216,26 @@ int spool_reader_open(struct spool_reader **reader, const char *dir,
 /*
  * The next record. Waits for one until deadline_ns of CLOCK_MONOTONIC (0: not at all, SPOOL_NO_DEADLINE: for
  * ever), woken by the file system, not by polling.
- * -EAGAIN: none yet. Damage is skipped and shows as `lost`.
+ * -EAGAIN: none yet. Damage is skipped and shows as `lost`. -EIO: where no writer lives, the sync failed by which
+ * the reader makes records durable, or the disk does not hold what the cache does; that is final for this reader.
+ * Waiting takes inotify and /proc: -EMFILE, -ENOSPC, -ENOSYS where they cannot be had.
  */
 int spool_reader_next(struct spool_reader *reader, struct spool_record *record,
 		      uint64_t deadline_ns);
 
-/* Everything up to `seq` is done with: a reader of this consumer begins behind it from now on, after a crash
- * too if the call (or that of the ack_every round) returned 0. -EINVAL: no consumer; -ERANGE: not yet read.
- * spool_reader_close() makes the last one durable. */
+/*
+ * Everything up to `seq` is done with: a reader of this consumer begins behind it from now on, after a crash
+ * too if the call (or that of the ack_every round) returned 0. spool_reader_close() makes the last one durable.
+ *
+ * -EINVAL: no consumer. -ERANGE: not yet read. -ESTALE: the cursor's file was deleted. -EIO: a sync failed; it is the
+ * answer to every later acknowledgement too. -ENOSPC and others of write(2): a later call may succeed. With
+ * SPOOL_READ_DELETE also errors of a deletion; what was acknowledged is then durable nevertheless. Segments stay while
+ * any consumer's cursor cannot be read, and such with damage, with all behind them, until spool_recover().
+ */
 int spool_reader_ack(struct spool_reader *reader, uint64_t seq);
 
-/* Descriptor that polls readable when spool_reader_next() is worth a call; for event loops. */
+/* Descriptor that polls readable when spool_reader_next() is worth a call, until that returns -EAGAIN; for event loops.
+ * -EMFILE, -ENOSPC, -ENOSYS as there. */
 int spool_reader_fd(struct spool_reader *reader);
 
 int spool_reader_close(struct spool_reader *reader);
