@@ -30,5 +30,6 @@ test_any_cursor_is_a_slot_that_is_valid_or_none() { fuzz cursor; }
 test_any_bytes_read_as_valid_are_written_as_the_same() { fuzz frame; }
 test_any_segment_is_walked_as_the_format_has_it() { fuzz segment; }
 test_any_index_leads_to_the_right_record() { fuzz index; }
+test_any_stream_makes_the_same_mirror_in_any_pieces() { fuzz mirror; }
 
 tap_main

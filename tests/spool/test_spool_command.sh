@@ -148,7 +148,7 @@ test_verify_finds_damage_and_exits_1() {
 	fill A 30
 	gives 0 "$SG" spool verify A; grep -q '30 records (1 to 30).*nothing wrong' out
 	flip "$(segment A)" 400
-	gives 1 "$SG" spool verify A; grep -q '^damage .*costs record' out
+	gives 1 "$SG" spool verify A; grep -q '^damage .*costs record [0-9]*, which was durable$' out
 	gives 1 "$SG" -j spool verify A
 	json '.format == "native" and .missing_records == 1 and ([.findings[].kind] | index("damage") != null) and .records == 29' out
 	gives 1 "$SG" spool cat A; eq "$(wc -l <out)" 29; says '1 record is missing before record'
@@ -256,6 +256,17 @@ test_long_work_shows_a_bar_on_a_terminal_only() {
 		script -qec "$SG spool $c" /dev/null </dev/null >typed || skip "script(1) gives no terminal here"
 		grep -q "${c%% *} \[" typed || fail "$c: no bar: $(cat -v typed)"
 		rm -rf B C; gives 0 "$SG" spool $c; eq "$(cat err)" '' "standard error of $c"; rm -rf B C
+	done
+}
+# What completion offers for an option with fixed words, the command takes, and it names them when it does not.
+test_completion_offers_the_words_that_the_options_take() {
+	. "$TOP/completion/spoolguard"
+	for o in 'append --sync' 'append --prealloc' 'append --on-error' 'mirror --trailing' 'cat --format' 'convert --to-format'; do
+		COMP_WORDS=(spoolguard spool $o ''); COMP_CWORD=4; COMPREPLY=(); SPOOLGUARD=$SG _spoolguard
+		[ ${#COMPREPLY[@]} -ge 2 ] || fail "nothing for $o"
+		case $o in mirror*|convert*) args='A B';; *) args=A;; esac
+		gives 2 "$SG" spool $o nonsense $args </dev/null
+		for w in "${COMPREPLY[@]}"; do says "$w"; done
 	done
 }
 test_output_that_does_not_arrive_is_an_error() {

@@ -184,14 +184,14 @@ static const struct cli_option append_options[] = {
 	{ "lines", NULL, "each line is a record (the default)", NULL },
 	{ "length-prefix", NULL, "each record has its length in front: 4 bytes, little-endian",
 	  NULL },
-	{ "sync", "MODE", "none, record, batch (the default) or adaptive", NULL },
+	{ "sync", "MODE", "none, record, batch (the default) or adaptive", "sync-mode" },
 	{ "batch-records", "N", "most records at risk; 64", NULL },
 	{ "batch-bytes", "SIZE", "most bytes at risk; 1MiB", NULL },
 	{ "batch-delay", "TIME", "a record at risk is synced after this time; 100ms", NULL },
 	{ "segment-bytes", "SIZE", "a file is ended before it grows beyond; 64MiB", NULL },
 	{ "max-bytes", "SIZE", "most bytes of the whole directory", NULL },
-	{ "prealloc", "HOW", "none (the default), reserve or written", NULL },
-	{ "on-error", "WHAT", "fail (the default), warn or abort", NULL },
+	{ "prealloc", "HOW", "none (the default), reserve or written", "prealloc" },
+	{ "on-error", "WHAT", "fail (the default), warn or abort", "on-error" },
 	{ NULL, NULL, NULL, NULL },
 };
 static const struct cli_option cat_options[] = {
@@ -205,27 +205,27 @@ static const struct cli_option cat_options[] = {
 	{ "raw", NULL, "the files' bytes, as spool mirror - takes them", NULL },
 	{ "length-prefix", NULL, "the length in front of each record: 4 bytes, little-endian",
 	  NULL },
-	{ "format", "FORMAT", FORMATS, NULL },
+	{ "format", "FORMAT", FORMATS, "format" },
 	{ NULL, NULL, NULL, NULL },
 };
 static const struct cli_option format_options[] = {
-	{ "format", "FORMAT", FORMATS, NULL },
+	{ "format", "FORMAT", FORMATS, "format" },
 	{ NULL, NULL, NULL, NULL },
 };
 static const struct cli_option recover_options[] = {
 	{ "dry-run", NULL, "tell what would be done, and do nothing", NULL },
-	{ "format", "FORMAT", FORMATS, NULL },
+	{ "format", "FORMAT", FORMATS, "format" },
 	{ NULL, NULL, NULL, NULL },
 };
 static const struct cli_option mirror_options[] = {
 	{ "trailing", "WHAT", "a fragment at the end of the source: error (the default) or trim",
-	  NULL },
-	{ "format", "FORMAT", "native or commitlog; else it is found out", NULL },
+	  "trailing" },
+	{ "format", "FORMAT", "native or commitlog; else it is found out", "format" },
 	{ NULL, NULL, NULL, NULL },
 };
 static const struct cli_option convert_options[] = {
-	{ "to-format", "FORMAT", "native, audit or commitlog", NULL },
-	{ "from-format", "FORMAT", FORMATS, NULL },
+	{ "to-format", "FORMAT", "native, audit or commitlog", "format" },
+	{ "from-format", "FORMAT", FORMATS, "format" },
 	{ "segment-bytes", "SIZE", "a file is ended before it grows beyond; 64MiB", NULL },
 	{ "commitlog-v0", NULL, "write version 0 of the commit log, which has no epochs", NULL },
 	{ "unverified", NULL, "take audit records along that have no checksum", NULL },

@@ -50,8 +50,10 @@ static void print_finding(const struct spool_finding *f)
 		printf("; costs records %" PRIu64 " to %" PRIu64, f->from_seq, f->to_seq);
 	else if (f->to_seq)
 		printf("; costs record %" PRIu64, f->to_seq);
-	if (f->durable)
-		printf(", %" PRIu64 " of them were durable", f->durable);
+	if (f->durable && f->to_seq == f->from_seq)
+		printf(", which was durable");
+	else if (f->durable)
+		printf(", %" PRIu64 " of them durable", f->durable);
 	if (f->quarantined)
 		printf("; kept as quarantine/%s", cli_clean(kept, sizeof(kept), f->quarantined));
 	putchar('\n');
