@@ -31,5 +31,7 @@ test_any_bytes_read_as_valid_are_written_as_the_same() { fuzz frame; }
 test_any_segment_is_walked_as_the_format_has_it() { fuzz segment; }
 test_any_index_leads_to_the_right_record() { fuzz index; }
 test_any_stream_makes_the_same_mirror_in_any_pieces() { fuzz mirror; }
+test_any_bytes_are_an_audit_spool_told_in_full() { fuzz audit; }
+test_any_bytes_are_a_commit_log_told_in_full() { fuzz commitlog; }
 
 tap_main
