@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 /* Conversion, and the scan that it stands on: payloads and order byte for byte, and what could not be kept is told. */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "foreign.h"
 #include "spool/commitlog.h"
 
@@ -278,6 +281,79 @@ static void test_a_destination_that_holds_something_is_refused(void)
 	remove_dir(top);
 }
 
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit r;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &r);
+	r.rlim_cur = bytes;
+	setrlimit(RLIMIT_FSIZE, &r);
+}
+
+static void test_a_write_that_fails_is_told(void)
+{
+	struct spool_convert_result r;
+	int f, err;
+
+	for (f = SPOOL_FORMAT_NATIVE; f <= SPOOL_FORMAT_COMMITLOG; f++) {
+		make_native(N);
+		limit_files(100);
+		err = convert(src, dst, (enum spool_format)f, &r);
+		limit_files(RLIM_INFINITY);
+		CU_ASSERT_EQUAL(err, -EFBIG);
+		remove_dir(top);
+	}
+}
+
+/* Recovery that cannot write leaves all as it was, and can be made again. */
+static void failed_recovery(const char *name, size_t damage)
+{
+	static struct recs before, after;
+	struct spool_summary s;
+	struct bytes b;
+	struct told t;
+	int err;
+
+	b = get_file(dst, name);
+	CU_ASSERT_FATAL(b.n != SIZE_MAX);
+	b.p[damage] ^= 1;
+	put_file(dst, name, b.p, b.n);
+	CU_ASSERT_EQUAL(scan(dst, 0, &before), 0);
+	CU_ASSERT_EQUAL(before.n, N - 1);
+	limit_files(100);
+	err = recover(dst, false, &t, &s);
+	limit_files(RLIM_INFINITY);
+	CU_ASSERT_EQUAL(err, -EFBIG);
+	CU_ASSERT(file_is(dst, name, b.p, b.n));
+	CU_ASSERT_EQUAL(get_file(dst, ".spoolguard-new").n, SIZE_MAX);
+	CU_ASSERT_EQUAL(recover(dst, false, &t, &s), 1);
+	CU_ASSERT_EQUAL(scan(dst, 0, &after), 0);
+	CU_ASSERT_EQUAL(after.n, N - 1);
+	drop(&b);
+	remove_dir(top);
+}
+
+static void test_a_recovery_that_fails_changes_nothing(void)
+{
+	struct spool_convert_result r;
+	struct dirent *e;
+	char name[256] = "";
+	DIR *d;
+
+	make_native(N);
+	CU_ASSERT_EQUAL(convert(src, dst, SPOOL_FORMAT_COMMITLOG, &r), 0);
+	failed_recovery("00000000000000000000.stdb.log", 12);
+	make_native(N);
+	CU_ASSERT_EQUAL(convert(src, dst, SPOOL_FORMAT_AUDIT, &r), 0);
+	d = opendir(dst);
+	while ((e = readdir(d)) != NULL)
+		if (strlen(e->d_name) > 4 && !strcmp(e->d_name + strlen(e->d_name) - 4, ".bin"))
+			snprintf(name, sizeof(name), "%s", e->d_name);
+	closedir(d);
+	failed_recovery(name, 5);
+}
+
 static enum spool_format format_of(const char *dir, int *err)
 {
 	enum spool_format f = SPOOL_FORMAT_DETECT;
@@ -325,4 +401,5 @@ SG_TESTS("convert", TEST(test_native_to_audit_and_back_keeps_every_byte),
 	 TEST(test_what_is_lost_in_the_source_is_told),
 	 TEST(test_records_without_a_checksum_come_along_only_if_asked_for),
 	 TEST(test_a_destination_that_holds_something_is_refused),
+	 TEST(test_a_write_that_fails_is_told), TEST(test_a_recovery_that_fails_changes_nothing),
 	 TEST(test_the_format_is_found_by_content))

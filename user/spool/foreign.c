@@ -303,6 +303,11 @@ static int open_next(struct sg_foreign *w, struct sg_foreign_event *e, bool *tol
 	} else {
 		err = open_log(w, e, told);
 	}
+	/* A consumer deleted it since the listing. */
+	if (err == -ENOENT) {
+		w->begun = *told = false;
+		err = 0;
+	}
 	w->next += !err;
 	return err;
 }
@@ -315,7 +320,7 @@ static int step(struct sg_foreign *w, struct sg_foreign_event *e)
 
 	if (!w->audit && !w->log) {
 		err = open_next(w, e, &told);
-		if (err || told)
+		if (err || told || (!w->audit && !w->log))
 			return err;
 	}
 	sg_foreign_name(current(w), w->format, w->name);

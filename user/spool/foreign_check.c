@@ -353,6 +353,13 @@ static int replace(int dirfd, const char *from, const char *to)
 	return err || renameat(dirfd, from, dirfd, to) == 0 ? err : -errno;
 }
 
+/* What was written of a new file: a copy of what is still there. */
+static void drop_new(struct job *j)
+{
+	unlinkat(j->dirfd, TEMPORARY, 0);
+	unlinkat(j->dirfd, TEMPORARY SG_AUDIT_SIDECAR, 0);
+}
+
 static int put_in_place(struct job *j, const char *name, const char *side)
 {
 	int err = replace(j->dirfd, TEMPORARY, name);
@@ -417,6 +424,8 @@ static int end_file(struct job *j, const struct sg_foreign_files *files)
 	if (j->writer) {
 		err = sg_foreign_writer_close(j->writer);
 		j->writer = NULL;
+		if (err)
+			drop_new(j);
 	}
 	if (!err && j->mending)
 		err = mend_file(j, &files->v[j->file], p);
@@ -484,6 +493,8 @@ static int walk_all(struct job *j)
 	}
 	j->summary.segments = sg_foreign_segments(walk);
 	index_close(&j->index);
+	if (j->writer)
+		drop_new(j);
 	sg_foreign_writer_abandon(j->writer);
 	j->writer = NULL;
 	sg_foreign_close(walk);
