@@ -248,7 +248,7 @@ static int peek(int dirfd, const char *file, const uint8_t *id, bool durable, st
 static int each(int dirfd, const uint8_t *id, bool durable, sg_cursor_fn fn, void *arg)
 {
 	const size_t prefix = strlen(SG_CURSOR_PREFIX);
-	struct sg_cursor c;
+	struct sg_cursor c = { .acked = 0 };
 	struct dirent *e;
 	int err, bad;
 	DIR *d;
@@ -288,7 +288,7 @@ int sg_cursor_least(int dirfd, const uint8_t id[SPOOL_ID_BYTES], uint64_t *acked
 	return each(dirfd, id, true, lower, acked);
 }
 
-static int raise(void *arg, const char *consumer, int err, const struct sg_cursor *c)
+static int higher(void *arg, const char *consumer, int err, const struct sg_cursor *c)
 {
 	uint64_t *acked = arg;
 
@@ -300,5 +300,5 @@ static int raise(void *arg, const char *consumer, int err, const struct sg_curso
 int sg_cursor_highest(int dirfd, const uint8_t id[SPOOL_ID_BYTES], uint64_t *acked)
 {
 	*acked = 0;
-	return sg_cursor_each(dirfd, id, raise, acked);
+	return sg_cursor_each(dirfd, id, higher, acked);
 }
