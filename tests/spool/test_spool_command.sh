@@ -167,7 +167,8 @@ test_raw_through_a_pipe_gives_an_identical_mirror() {
 	seq 5000 | "$SG" spool append A --segment-bytes 16KiB >/dev/null
 	"$SG" spool cat --raw A | "$SG" spool mirror - B >out; grep -q 'durable up to record 5000' out
 	same_segments A B
-	gives 0 "$SG" spool verify B
+	gives 0 "$SG" spool verify B; grep -q 'nothing wrong$' out || fail "not even an index is missing: $(cat out)"
+	for f in A/*.index; do cmp "$f" "B/${f##*/}"; done
 	seq 5001 6000 | "$SG" spool append A --segment-bytes 16KiB >/dev/null
 	"$SG" spool cat --raw A | "$SG" -j spool mirror - B >out; json '.durable == 6000 and .skipped_records == 5000' out
 	same_segments A B
@@ -199,6 +200,31 @@ test_mirror_of_a_directory_takes_only_what_is_new() {
 	gives 0 "$SG" -j spool mirror A B; json '.durable == 105 and .skipped_records == 1' out
 	same_segments A B
 	gives 4 "$SG" spool mirror nowhere B; says 'No such file or directory'
+}
+test_a_live_spool_is_mirrored_again_and_again() {
+	mkfifo pipe; "$SG" spool append A --segment-bytes 32KiB --batch-records 7 <pipe >live & pid=$!
+	exec 3>pipe; echo 0 >&3; wait_for 20 compgen -G 'A/*.spool' >/dev/null
+	{ seq 5000 >&3; } & feeder=$!
+	exec 3>&-; n=0
+	while kill -0 $pid 2>/dev/null; do
+		gives 0 "$SG" -j spool mirror A B; n=$((n + 1))
+		json '.durable == .written' out
+		"$SG" spool cat --raw A | "$SG" spool mirror - C >/dev/null
+	done
+	wait $feeder; wait $pid; [ $n -gt 1 ] || fail "the writer was too quick to be met"
+	gives 0 "$SG" spool mirror A B; gives 0 "$SG" spool mirror A C
+	same_segments A B; same_segments A C
+	eq "$("$SG" spool cat B | wc -l)" 5001
+}
+test_a_mirror_that_is_killed_resumes_to_the_same_bytes() {
+	seq 300000 | "$SG" spool append A --sync none --segment-bytes 256KiB >/dev/null
+	for i in $(seq ${KILLS:-20}); do
+		timeout -s KILL 0.0$((RANDOM % 90 + 10)) "$SG" spool mirror A B >/dev/null 2>err || [ $? = 137 ] || fail "$(cat err)"
+		"$SG" spool cat --raw A | timeout -s KILL 0.0$((RANDOM % 90 + 10)) "$SG" spool mirror - C >/dev/null 2>err || :
+		[ $((i % 7)) != 0 ] || rm -rf B
+	done
+	gives 0 "$SG" spool mirror A B; gives 0 "$SG" spool mirror A C
+	same_segments A B; same_segments A C
 }
 test_all_formats_convert_and_are_told_apart() {
 	fill A 50

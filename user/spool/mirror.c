@@ -104,6 +104,16 @@ static int flush(struct spool_mirror *m)
 	return m->unsynced_bytes >= UNSYNCED_MAX ? sync_segment(m) : 0;
 }
 
+/* A hint that the segment gets when it is complete: where it cannot be written, reading takes longer. */
+static void end_index(struct spool_mirror *m)
+{
+	if (m->format == SPOOL_FORMAT_NATIVE && m->fd >= 0)
+		(void)sg_index_write(&m->index, m->dirfd, m->number, m->number,
+				     sg_frame_seed(m->header.id), m->config.mode);
+	sg_index_free(&m->index);
+	m->index = (struct sg_index){ 0 };
+}
+
 /* The next segment: the one before is synced first, its name at once. */
 static int begin_segment(struct spool_mirror *m, uint64_t number, const uint8_t *header,
 			 size_t bytes)
@@ -115,6 +125,7 @@ static int begin_segment(struct spool_mirror *m, uint64_t number, const uint8_t 
 		err = sync_segment(m);
 	if (err)
 		return err;
+	end_index(m);
 	if (m->fd >= 0)
 		close(m->fd);
 	sg_dir_name(name, number, SG_MIRROR_NAMES(m));
@@ -274,6 +285,7 @@ static int take(struct spool_mirror *m, const struct sg_piece *piece)
 	}
 	if (m->run_bytes == 0)
 		m->run = piece->data;
+	(void)sg_index_add(&m->index, piece->first, m->in_offset);
 	m->last_known = true;
 	m->last_first = piece->first;
 	m->last_at = m->in_offset;
@@ -509,6 +521,7 @@ int spool_mirror_close(struct spool_mirror *m)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	sg_stream_free(&m->in);
+	sg_index_free(&m->index);
 	free(m);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "spool/index.h"
 #include "spool/stream.h"
 
 struct spool_mirror {
@@ -26,8 +27,9 @@ struct spool_mirror {
 	uint64_t next;			 /* its next record */
 	uint64_t last_first, last_at;	 /* its last frame: number of the first record, offset */
 	uint32_t last_crc;
-	bool last_known; /* these three are set */
-	uint64_t epoch;	 /* of that */
+	bool last_known;       /* these three are set */
+	uint64_t epoch;	       /* of that */
+	struct sg_index index; /* native: of the last segment */
 
 	/* where the stream is */
 	struct sg_stream in;

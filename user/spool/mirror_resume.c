@@ -19,6 +19,7 @@ struct walk {
 	struct sg_stream in;
 	struct sg_piece header, last; /* bytes 0: none seen */
 	uint64_t last_at, end;	      /* where the last frame begins, and ends */
+	struct sg_index index;
 };
 
 static int on_piece(void *arg, const struct sg_piece *piece)
@@ -36,6 +37,7 @@ static int on_piece(void *arg, const struct sg_piece *piece)
 			return -EBADMSG;
 		w->last = *piece;
 		w->last_at = w->end;
+		(void)sg_index_add(&w->index, piece->first, w->end);
 		break;
 	case SG_PIECE_ZEROS:
 	case SG_PIECE_BREAK:
@@ -121,6 +123,7 @@ static void adopt(struct spool_mirror *m, const struct walk *w, uint64_t number,
 	m->fd = fd;
 	m->number = number;
 	m->end = w->end;
+	m->index = w->index;
 	m->header = w->header.header;
 	m->version = w->header.version;
 	m->numbered = true;
@@ -183,10 +186,12 @@ static int resume_at(struct spool_mirror *m, uint64_t number)
 	sg_stream_init(&w.in, m->format, true);
 	err = judge(m, &w, number, name, fd);
 	sg_stream_free(&w.in);
-	if (err)
-		close(fd);
-	else
+	if (!err) {
 		adopt(m, &w, number, fd);
+		return 0;
+	}
+	close(fd);
+	sg_index_free(&w.index);
 	return err;
 }
 
