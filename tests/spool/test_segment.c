@@ -176,23 +176,48 @@ static void test_walk_goes_on_behind_damage(void)
 	dir_end(&d);
 }
 
-/* A number further ahead than the damage can explain is no frame; at its limit it is one. */
+/* A number further ahead than the damage can explain waits for one that is not; at the limit it is none. */
 static void test_number_behind_damage_is_bounded(void)
+{
+	static const char nonsense[] =
+		"63 bytes of nonsense, less than two frames. ...................";
+	struct dir d = dir_begin();
+	struct made m = records(1, 0);
+	struct sg_segment *s;
+
+	made_add(&m, nonsense, 63);
+	made_frame(&m, 4, 10); /* 1 + 1 + 63 / 32 = 3 */
+	made_frame(&m, 6, 10); /* 2 + 105 / 32 = 5 */
+	made_frame(&m, 6, 10); /* 2 + 147 / 32 = 6 */
+	dir_put_segment(&d, 1, &m);
+	s = walk(&d, 1);
+	is_frame(s, 1);
+	is_other(s, SG_EVENT_DAMAGE, AT(2), 63 + 2 * FRAME);
+	is_frame(s, 6);
+	is_other(s, SG_EVENT_END, m.n, 0);
+	sg_segment_close(s);
+	made_free(&m);
+	dir_end(&d);
+}
+
+/* Records were lost before, without a trace but their numbers; then the frame behind them is damaged. */
+static void test_damage_right_behind_a_gap_costs_its_record_only(void)
 {
 	struct dir d = dir_begin();
 	struct made m = records(1, 0);
 	struct sg_segment *s;
 
-	made_add(&m, "63 bytes of nonsense, less than two frames. ....................", 63);
-	made_frame(&m, 4, 10); /* 1 + 1 + 63 / 32 = 3 */
+	made_frame(&m, 500, 10);
+	made_frame(&m, 501, 10);
+	made_frame(&m, 502, 10);
+	m.p[AT(2) + 20] ^= 1;
 	dir_put_segment(&d, 1, &m);
 	s = walk(&d, 1);
 	is_frame(s, 1);
-	is_other(s, SG_EVENT_TAIL, AT(2), 63 + FRAME);
-	made_frame(&m, 5, 10); /* 2 + 105 / 32 = 5 */
-	dir_put_segment(&d, 1, &m);
-	is_other(s, SG_EVENT_DAMAGE, AT(2), 63 + FRAME);
-	is_frame(s, 5);
+	is_other(s, SG_EVENT_DAMAGE, AT(2), FRAME);
+	is_frame(s, 501);
+	is_frame(s, 502);
+	is_other(s, SG_EVENT_END, m.n, 0);
 	sg_segment_close(s);
 	made_free(&m);
 	dir_end(&d);
@@ -761,7 +786,9 @@ SG_TESTS("segment", TEST(test_frames_come_in_order_with_their_payload),
 	 TEST(test_large_frames_are_read_whole),
 	 TEST(test_large_frames_are_checked_without_being_kept),
 	 TEST(test_damage_of_a_large_frame_is_one_damage), TEST(test_walk_goes_on_behind_damage),
-	 TEST(test_number_behind_damage_is_bounded), TEST(test_frame_that_does_not_rise_is_damage),
+	 TEST(test_number_behind_damage_is_bounded),
+	 TEST(test_damage_right_behind_a_gap_costs_its_record_only),
+	 TEST(test_frame_that_does_not_rise_is_damage),
 	 TEST(test_frame_inside_a_damaged_payload_of_another_spool_is_none),
 	 TEST(test_every_cut_is_a_tail_or_an_end),
 	 TEST(test_zeros_end_a_segment_only_if_its_header_says_so),

@@ -250,22 +250,36 @@ static uint64_t number_at(const uint8_t *p)
 	return le64toh(seq);
 }
 
-/* The first of the n offsets from p on whose number lies in [min, max], else n. */
+static bool reserved_is_zero(const uint8_t *p)
+{
+	uint32_t reserved;
+
+	memcpy(&reserved, p + 28, sizeof(reserved));
+	return reserved == 0;
+}
+
+/* The first of the n offsets from p on whose number lies in [min, max], and with zeros where they belong; else n. */
 static size_t first_plausible(const uint8_t *p, size_t n, uint64_t min, uint64_t max)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		if (number_at(p + i) - min <= max - min)
+		if (number_at(p + i) - min <= max - min && reserved_is_zero(p + i))
 			break;
 	return i;
 }
 
+/* The highest number that a frame at o may have: `near`, as the damage before it can explain, else any. */
+static uint64_t ceiling(const struct sg_segment *s, uint64_t o, bool near)
+{
+	return near ? sg_frame_max_seq(floor_seq(s), o - s->offset) : UINT64_MAX;
+}
+
 /* The first valid frame behind the one that is expected at s->offset, beginning before `end`; *at = end if there is
  * none. Its last bytes may be zeros that lie behind `end`. */
-static int scan(struct sg_segment *s, uint64_t end, uint64_t *at)
+static int scan(struct sg_segment *s, uint64_t end, bool near, uint64_t *at)
 {
-	uint64_t below = floor_seq(s), min = below + 1, o = s->offset + 1, max;
+	uint64_t min = floor_seq(s) + 1, o = s->offset + 1;
 	const uint8_t *p;
 	size_t have, n, i;
 	int look, err;
@@ -283,12 +297,11 @@ static int scan(struct sg_segment *s, uint64_t end, uint64_t *at)
 		if (err || have < SG_FRAME_BYTES)
 			return err;
 		n = have - SG_FRAME_BYTES + 1;
-		i = first_plausible(p, n, min, sg_frame_max_seq(below, o + n - s->offset));
+		i = first_plausible(p, n, min, ceiling(s, o + n, near));
 		o += i;
 		if (i == n)
 			continue;
-		max = sg_frame_max_seq(below, o - s->offset);
-		look = check_candidate(s, o, p + i, min, max);
+		look = check_candidate(s, o, p + i, min, ceiling(s, o, near));
 		if (look < 0)
 			return look;
 		if (look == LOOK_VALID) {
@@ -397,7 +410,9 @@ static int explain(struct sg_segment *s, struct sg_event *event)
 		if (end <= s->offset)
 			return tell(event, SG_EVENT_END, s->offset, 0);
 		forget_window(s);
-		err = scan(s, end, &at);
+		err = scan(s, end, true, &at);
+		if (!err && at == end)
+			err = scan(s, end, false, &at);
 		if (err)
 			return err;
 		if (at == end)
