@@ -232,7 +232,7 @@ static void put(const char *dir, const struct spool_files *s)
 
 static ssize_t get_file(const char *dir, const char *name, uint8_t *out, size_t size)
 {
-	char path[256];
+	char path[512];
 	ssize_t n;
 	int fd;
 
