@@ -280,6 +280,60 @@ static void test_two_damages_leave_what_is_between(void)
 	remove_dir(dir);
 }
 
+/* Of a file of many records a quarter is overwritten: with zeros, with noise, with text. */
+static void test_what_lies_behind_a_large_damage_is_found_again(void)
+{
+	const size_t n = 40000, payload = 36, record = 40;
+	struct spool_summary s;
+	struct told t;
+	size_t i, kind;
+	uint32_t v;
+
+	for (kind = 0; kind < 3; kind++) {
+		drop(&data);
+		drop(&side);
+		for (i = 0, v = 1; i < n; i++) {
+			add32(&data, (uint32_t)payload);
+			for (size_t j = 0; j < payload / 4; j++)
+				add32(&data, v = v * 1664525 + 1013904223);
+			add32(&side, sg_crc32c(0, data.p + data.n - payload, payload));
+		}
+		for (i = n / 4 * record + 7; i < n / 2 * record; i++, v = v * 1664525 + 1013904223)
+			data.p[i] = kind == 0 ? 0 : kind == 1 ? (uint8_t)(v >> 24) : 'x';
+		fresh();
+		CU_ASSERT_EQUAL(verify(dir, &t, &s), 1);
+		CU_ASSERT_EQUAL(t.n, 1);
+		CU_ASSERT_EQUAL(t.last.kind, SPOOL_FOUND_DAMAGE);
+		CU_ASSERT_EQUAL(t.last.bytes, n / 4 * record);
+		CU_ASSERT_EQUAL(s.records, n - n / 4);
+		CU_ASSERT_EQUAL(s.missing_records, n / 4);
+		remove_dir(dir);
+	}
+}
+
+/* Which of equal records were lost cannot be told, but how many, and nothing behind them is. */
+static void test_equal_records_around_a_damage_cost_no_more_than_it(void)
+{
+	struct spool_summary s;
+	struct told t;
+	size_t i;
+
+	drop(&data);
+	drop(&side);
+	for (i = 0; i < 4000; i++) {
+		add32(&data, 8);
+		add32(&data, i < 3000 ? 7 : (uint32_t)i);
+		add32(&data, 7);
+		add32(&side, sg_crc32c(0, data.p + data.n - 8, 8));
+	}
+	memset(data.p + 1000 * 12, 0xaa, 600 * 12);
+	fresh();
+	CU_ASSERT_EQUAL(verify(dir, &t, &s), 1);
+	CU_ASSERT_EQUAL(s.records, 3400);
+	CU_ASSERT_EQUAL(s.missing_records, 600);
+	remove_dir(dir);
+}
+
 static void test_zero_bytes_at_the_end_are_a_torn_tail(void)
 {
 	static const uint8_t zeros[4096];
@@ -517,6 +571,8 @@ SG_TESTS("audit", TEST(test_a_good_spool_has_no_finding),
 	 TEST(test_a_sidecar_without_its_file_is_told_and_kept),
 	 TEST(test_a_checksum_that_was_never_written_costs_one_record),
 	 TEST(test_two_damages_leave_what_is_between),
+	 TEST(test_what_lies_behind_a_large_damage_is_found_again),
+	 TEST(test_equal_records_around_a_damage_cost_no_more_than_it),
 	 TEST(test_zero_bytes_at_the_end_are_a_torn_tail),
 	 TEST(test_a_length_is_capped_before_it_is_believed),
 	 TEST(test_work_is_bounded_where_every_byte_may_begin_a_record),

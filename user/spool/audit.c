@@ -9,7 +9,7 @@
  *   the record behind, by the length, has the next checksum: this payload (or this checksum) is damaged;
  *   this record has a later checksum: records are missing, without a trace in the file;
  *   the record behind has this checksum: there is none for this record;
- *   some offset further on has a record with one of the next WINDOW checksums: the length was damaged.
+ *   some offset further on has a record with one of the next checksums: the length was damaged.
  *
  * A payload below four bytes is weak evidence behind a fault, and an empty one (checksum 0) none: it counts
  * only if the records behind it agree as well, up to one that is not weak or to the exact end of both files. Where the
@@ -39,9 +39,13 @@
 #include "spool/view.h"
 #include "spoolguard/spool.h"
 
-#define WINDOW	      4096u	   /* checksums looked through behind damage */
+#define NEAR	      64u	   /* checksums looked through behind damage at first, … */
+#define NEAR_BYTES    65536u	   /* … this far; then … */
+#define WINDOW	      65536u	   /* … so many, where two records must agree */
+#define WINDOW_COST   (64u << 20)  /* what it takes to sort them, in bytes of checksums */
 #define CHAIN	      64u	   /* weak records in a row that are enough */
 #define STRONG_BYTES  4u	   /* a payload from here on is evidence */
+#define LOOK_COST     64u	   /* what any look costs beside */
 #define BUDGET_BYTES  (4ull << 30) /* of checksums over candidates, … */
 #define BUDGET_FACTOR 64	   /* … and that many for each byte that was walked */
 
@@ -168,7 +172,7 @@ static int look(struct sg_audit *a, uint64_t at, struct look *l)
 static int add_crc(struct sg_audit *a, uint64_t at, struct look *l)
 {
 	l->crc = 0;
-	a->spent += l->len;
+	a->spent += l->len + LOOK_COST;
 	return sg_pane_crc(&a->data, at + SG_AUDIT_LEN_BYTES, l->len, &l->crc);
 }
 
@@ -191,8 +195,9 @@ static int matches(struct sg_audit *a, uint64_t at, uint64_t entry, struct look 
 	return err;
 }
 
-/* The same with the evidence that a place in doubt needs: see above. */
-static int convinces(struct sg_audit *a, uint64_t at, uint64_t entry, bool *yes)
+/* The same with the evidence that a place in doubt needs: so many records that are not weak, or the exact end. */
+static int convinces(struct sg_audit *a, uint64_t at, uint64_t entry, unsigned int strong,
+		     bool *yes)
 {
 	unsigned int step;
 	struct look l;
@@ -206,8 +211,10 @@ static int convinces(struct sg_audit *a, uint64_t at, uint64_t entry, bool *yes)
 		if (step && entry == a->entries && at == a->data.size)
 			return 0;
 		err = matches(a, at, entry, &l, yes);
-		if (err || !*yes || l.len >= STRONG_BYTES)
+		if (err || !*yes)
 			return err;
+		if (l.len >= STRONG_BYTES && --strong == 0)
+			return 0;
 	}
 	return 0;
 }
@@ -224,12 +231,12 @@ static int by_crc(const void *x, const void *y)
 	return a->ahead - 1 < b->ahead - 1 ? -1 : a->ahead != b->ahead;
 }
 
-static int fill_wanted(struct sg_audit *a)
+static int fill_wanted(struct sg_audit *a, size_t most)
 {
 	size_t n;
 	int err = 0;
 
-	for (n = 0; !err && n < WINDOW && a->entry + n < a->entries; n++) {
+	for (n = 0; !err && n < most && a->entry + n < a->entries; n++) {
 		a->wanted[n].ahead = (uint32_t)n;
 		err = read_entry(a, a->entry + n, &a->wanted[n].crc);
 	}
@@ -253,9 +260,14 @@ static size_t first_wanted(const struct sg_audit *a, uint32_t crc)
 	return low;
 }
 
-/* Does a record with a wanted checksum begin at `at`? *ahead: which. `later`: not the current one. */
-static int is_wanted(struct sg_audit *a, uint64_t at, bool later, uint64_t *ahead, bool *yes)
+/*
+ * Does a record with a wanted checksum begin at `at`? *ahead: which. Records that lie between took four bytes each, if
+ * there are bytes between at all.
+ */
+static int is_wanted(struct sg_audit *a, uint64_t at, unsigned int strong, uint64_t *ahead,
+		     bool *yes)
 {
+	uint64_t room = (at - a->pos) / SG_AUDIT_LEN_BYTES;
 	struct look l;
 	size_t i;
 	int err;
@@ -269,10 +281,10 @@ static int is_wanted(struct sg_audit *a, uint64_t at, bool later, uint64_t *ahea
 		return err;
 	for (i = first_wanted(a, l.crc); i < a->n_wanted && a->wanted[i].crc == l.crc; i++) {
 		*ahead = a->wanted[i].ahead;
-		if (later && *ahead == 0)
+		if (at == a->pos ? *ahead == 0 : *ahead > room + 1)
 			continue;
-		err = convinces(a, at, a->entry + *ahead, yes);
-		if (err || *yes || l.len >= STRONG_BYTES)
+		err = convinces(a, at, a->entry + *ahead, strong, yes);
+		if (err || *yes)
 			return err;
 	}
 	return 0;
@@ -283,16 +295,38 @@ static bool affordable(const struct sg_audit *a, uint64_t at)
 	return a->spent < BUDGET_BYTES || (a->spent - BUDGET_BYTES) / BUDGET_FACTOR <= at;
 }
 
-static int search(struct sg_audit *a, uint64_t *at, uint64_t *ahead, bool *found)
+/* From *at on. */
+static int search(struct sg_audit *a, uint64_t distance, unsigned int strong, uint64_t *at,
+		  uint64_t *ahead, bool *found)
 {
 	uint64_t end;
 	int err = sg_pane_zero_from(&a->data, &end);
 
-	for (*at = a->pos + 1; !err && !*found && *at < end && affordable(a, *at);) {
-		err = is_wanted(a, *at, false, ahead, found);
+	if (end - a->pos > distance)
+		end = a->pos + distance;
+	while (!err && !*found && *at < end && affordable(a, *at)) {
+		err = is_wanted(a, *at, strong, ahead, found);
 		*at += !*found;
 	}
 	return err;
+}
+
+/*
+ * Near by, one record among few checksums is enough; further on, where chance would find one among many, it takes two
+ * that follow each other.
+ */
+static int search_all(struct sg_audit *a, uint64_t *at, uint64_t *ahead, bool *found)
+{
+	int err;
+
+	*at = a->pos + 1;
+	err = search(a, NEAR_BYTES, 1, at, ahead, found);
+	if (err || *found || !affordable(a, a->pos))
+		return err;
+	a->spent += WINDOW_COST;
+	err = fill_wanted(a, WINDOW);
+	*at = a->pos; /* many may be missing right here */
+	return err ? err : search(a, UINT64_MAX, 2, at, ahead, found);
 }
 
 /*
@@ -308,20 +342,20 @@ static int resynchronise(struct sg_audit *a, const struct look *here, uint64_t *
 	*at = here->end;
 	*ahead = 1;
 	if (here->whole)
-		err = convinces(a, *at, a->entry + 1, found);
+		err = convinces(a, *at, a->entry + 1, 1, found);
 	if (err || *found)
 		return err;
-	err = fill_wanted(a);
+	err = fill_wanted(a, NEAR);
 	if (err)
 		return err;
 	*at = a->pos;
-	err = is_wanted(a, *at, true, ahead, found);
+	err = is_wanted(a, *at, 1, ahead, found);
 	if (err || *found || !here->whole)
-		return err || *found ? err : search(a, at, ahead, found);
+		return err || *found ? err : search_all(a, at, ahead, found);
 	*at = here->end;
 	*ahead = 0;
-	err = convinces(a, *at, a->entry, found);
-	return err || *found ? err : search(a, at, ahead, found);
+	err = convinces(a, *at, a->entry, 1, found);
+	return err || *found ? err : search_all(a, at, ahead, found);
 }
 
 /* ---- events ---- */
