@@ -637,6 +637,32 @@ static void test_indexes_are_rebuilt(void)
 	dir_end(&d);
 }
 
+static void test_a_segment_gets_the_name_of_its_number(void)
+{
+	struct dir d = dir_begin();
+	struct model a = model(1, 5, 0), b = model(6, 5, 0), c = model(11, 5, 0);
+	struct spool_summary sum;
+	struct found all;
+
+	dir_put_segment(&d, 99, &a.bytes);
+	dir_put_segment(&d, 6, &b.bytes);
+	dir_put_segment(&d, 7, &c.bytes);
+	dir_put_segment(&d, 11, &c.bytes);
+	CU_ASSERT_EQUAL(verify(&d, &all, NULL), 1);
+	CU_ASSERT_EQUAL(recover(&d, &all, &sum), 1);
+	CU_ASSERT(found_is(&all, 0, SPOOL_FOUND_HEADER, 7, 32, 8));
+	CU_ASSERT(found_kept(&d, &all, 0, c.bytes.p, c.bytes.n));
+	CU_ASSERT(found_is(&all, 1, SPOOL_FOUND_HEADER, 99, 32, 8) && !all.kept[1][0]);
+	CU_ASSERT_EQUAL(sum.records, 15);
+	CU_ASSERT(segment_is(&d, 1, &a.bytes) && segment_is(&d, 6, &b.bytes) &&
+		  segment_is(&d, 11, &c.bytes));
+	CU_ASSERT(settled(&d, 1, 0));
+	made_free(&a.bytes);
+	made_free(&b.bytes);
+	made_free(&c.bytes);
+	dir_end(&d);
+}
+
 static void test_durable_does_not_say_more_than_is_left(void)
 {
 	struct dir d = dir_begin();
@@ -917,7 +943,8 @@ SG_TESTS("recover", TEST(test_every_cut_of_100_records_leaves_what_is_whole),
 	 TEST(test_recover_beside_a_writer_is_refused),
 	 TEST(test_spool_without_any_identity_is_left_alone),
 	 TEST(test_last_segment_without_header_and_frames_is_put_away),
-	 TEST(test_indexes_are_rebuilt), TEST(test_durable_does_not_say_more_than_is_left),
-	 TEST(test_mode_of_a_file_stays), TEST(test_killed_at_any_step_it_is_completed_by_the_next),
+	 TEST(test_indexes_are_rebuilt), TEST(test_a_segment_gets_the_name_of_its_number),
+	 TEST(test_durable_does_not_say_more_than_is_left), TEST(test_mode_of_a_file_stays),
+	 TEST(test_killed_at_any_step_it_is_completed_by_the_next),
 	 TEST(test_any_failing_step_is_told_and_completed_by_the_next),
 	 TEST(test_no_space_leaves_everything_as_it_was), TEST(test_memory_stays_flat))

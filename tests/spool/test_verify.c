@@ -289,6 +289,21 @@ static void test_copies_of_a_header_are_told_apart(void)
 	dir_end(&d);
 }
 
+static void test_a_name_that_is_not_the_number_is_told(void)
+{
+	struct dir d = dir_begin();
+	struct made m = segment(MAKE_ID, 1, 3, 0);
+	struct spool_summary sum;
+	struct found all;
+
+	dir_put_segment(&d, 2, &m);
+	CU_ASSERT_EQUAL(verify(&d, &all, &sum), 1);
+	CU_ASSERT(all.n == 1 && found_is(&all, 0, SPOOL_FOUND_HEADER, 2, 32, 8));
+	CU_ASSERT_EQUAL(sum.records, 3);
+	made_free(&m);
+	dir_end(&d);
+}
+
 static void test_spool_without_any_header_is_told(void)
 {
 	struct dir d = dir_begin();
@@ -444,7 +459,9 @@ SG_TESTS("verify", TEST(test_a_good_spool_has_no_finding), TEST(test_nothing_is_
 	 TEST(test_durable_records_missing_at_the_end_are_told),
 	 TEST(test_damage_is_told_with_what_it_cost),
 	 TEST(test_damage_across_the_border_of_segments),
-	 TEST(test_copies_of_a_header_are_told_apart), TEST(test_spool_without_any_header_is_told),
+	 TEST(test_copies_of_a_header_are_told_apart),
+	 TEST(test_a_name_that_is_not_the_number_is_told),
+	 TEST(test_spool_without_any_header_is_told),
 	 TEST(test_segment_of_another_spool_is_foreign),
 	 TEST(test_wrong_index_is_told_and_costs_nothing),
 	 TEST(test_preallocated_zeros_are_no_finding),

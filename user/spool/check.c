@@ -48,6 +48,15 @@ struct native {
 
 /* ---- telling ---- */
 
+void sg_check_tell(struct sg_check *c, const struct spool_finding *finding)
+{
+	if (finding->kind != SPOOL_FOUND_INDEX)
+		c->found = true;
+	c->summary.findings++;
+	if (c->config.found)
+		c->config.found(c->config.arg, finding);
+}
+
 static void tell(struct native *n, struct waiting *w)
 {
 	struct spool_summary *sum = &n->c->summary;
@@ -66,11 +75,7 @@ static void tell(struct native *n, struct waiting *w)
 		sum->torn_bytes += f->bytes;
 	if (f->kind == SPOOL_FOUND_DAMAGE)
 		sum->damaged_bytes += f->bytes;
-	if (f->kind != SPOOL_FOUND_INDEX)
-		n->c->found = true;
-	sum->findings++;
-	if (n->c->config.found)
-		n->c->config.found(n->c->config.arg, f);
+	sg_check_tell(n->c, f);
 }
 
 /* Tell what cannot change any more; all: everything. */
@@ -174,6 +179,11 @@ static int on_header(struct native *n, struct sg_checked *s)
 		err = damaged(n, s);
 		w = finding(s, SPOOL_FOUND_HEADER, s->bad_copies == 2 ? SG_HEADER_COPY : 0,
 			    s->bad_copies == 3 ? SG_HEADER_BYTES : SG_HEADER_COPY, why);
+		push(n, &w);
+	}
+	/* Recovery has seen to that before. */
+	if (s->bad_copies != 3 && s->header.first_seq != s->number) {
+		w = finding(s, SPOOL_FOUND_HEADER, 32, 8, SG_MISNAMED);
 		push(n, &w);
 	}
 	return err;

@@ -64,6 +64,12 @@ int sg_check_native(struct sg_check *c, const struct sg_mender *mender, uint64_t
 /* Fill *c for a call on `dir`; c->dirfd is closed by the caller. 0, -EINVAL (config), or what open(2) returns. */
 int sg_check_begin(struct sg_check *c, const char *dir, const struct spool_check_config *config);
 
+/* Tell a finding that costs no record, outside the walk. */
+void sg_check_tell(struct sg_check *c, const struct spool_finding *finding);
+
+/* What is told of a segment whose name is not its number; at 32 in its header. */
+#define SG_MISNAMED "its first sequence number is not the one in its name"
+
 /* The format is found, if it was to be. 0 or -errno. */
 int sg_check_format(struct sg_check *c);
 

@@ -7,6 +7,7 @@
  *   a torn tail    its bytes are copied into quarantine/ and synced, then cut off, then the file is synced
  *   other damage   the file is linked into quarantine/; its valid frames go byte for byte behind a good header into
  *                  N.spool.tmp; that is synced, and renamed over the file; the directory is synced
+ *   a wrong name   linked to the one that its header has, then unlinked; into quarantine/ if that name is taken
  *   no header and no frame, or of another spool:  linked into quarantine/, then unlinked
  *
  * So whatever a crash leaves is the spool before a step or behind it, and a stray N.spool.tmp, which the next recovery
@@ -43,6 +44,15 @@ static int remove_name(int dirfd, uint64_t number, const char *suffix)
 
 	sg_dir_name(name, number, suffix);
 	return unlinkat(dirfd, name, 0) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static bool same_file(int dirfd, const char *name, const char *other)
+{
+	struct stat a, b;
+
+	return fstatat(dirfd, name, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fstatat(dirfd, other, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
 }
 
 static int enough_space(int dirfd, uint64_t bytes)
@@ -191,14 +201,11 @@ static int rename_new(struct sg_check *c, const struct sg_checked *s)
 static void undo(struct sg_check *c, struct sg_checked *s)
 {
 	char kept[SG_KEPT_BYTES + 16], name[SG_NAME_BYTES];
-	struct stat a, b;
 
 	remove_name(c->dirfd, s->number, SEGMENT_TMP);
 	sg_dir_name(name, s->number, SG_SEGMENT);
 	snprintf(kept, sizeof(kept), "quarantine/%s", s->kept);
-	if (fstatat(c->dirfd, name, &a, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    fstatat(c->dirfd, kept, &b, AT_SYMLINK_NOFOLLOW) != 0 || a.st_dev != b.st_dev ||
-	    a.st_ino != b.st_ino || unlinkat(c->dirfd, kept, 0) != 0)
+	if (!same_file(c->dirfd, name, kept) || unlinkat(c->dirfd, kept, 0) != 0)
 		return;
 	*s->kept = '\0';
 	c->summary.quarantined_bytes -= s->size_bytes;
@@ -299,6 +306,67 @@ static int remove_stale(int dirfd, const char *suffix)
 	return err;
 }
 
+/* The number that a segment's own header has; `number` if it tells none. */
+static int own_number(int dirfd, uint64_t number, uint64_t *own)
+{
+	struct sg_segment_header h;
+	struct sg_segment *s;
+	int err = sg_segment_open(&s, dirfd, number, 0, NULL);
+
+	*own = number;
+	if (err)
+		return err == -EBADMSG ? 0 : err;
+	sg_segment_header(s, &h, NULL);
+	*own = h.first_seq;
+	sg_segment_close(s);
+	return 0;
+}
+
+/* Before the walk, which takes the segments in the order of their names. */
+static int name_right(struct sg_check *c, uint64_t number, uint64_t own)
+{
+	char name[SG_NAME_BYTES], right[SG_NAME_BYTES];
+	struct sg_checked s = { .number = number };
+	struct spool_finding f = { .kind = SPOOL_FOUND_HEADER,
+				   .file = name,
+				   .offset = 32,
+				   .bytes = 8,
+				   .why = SG_MISNAMED };
+	struct stat st;
+	int err = 0;
+
+	sg_dir_name(name, number, SG_SEGMENT);
+	sg_dir_name(right, own, SG_SEGMENT);
+	if (fstatat(c->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	s.size_bytes = (uint64_t)st.st_size;
+	/* It is there already where a recovery was killed. */
+	if (!same_file(c->dirfd, name, right) && linkat(c->dirfd, name, c->dirfd, right, 0) != 0)
+		err = errno == EEXIST ? keep_whole(c, &s) : -errno;
+	if (!err)
+		err = drop(c, &s);
+	f.quarantined = *s.kept ? s.kept : NULL;
+	if (!err)
+		sg_check_tell(c, &f);
+	return err;
+}
+
+static int name_all_right(struct sg_check *c)
+{
+	struct sg_numbers segments;
+	uint64_t own;
+	size_t i;
+	int err = sg_dir_list(c->dirfd, SG_SEGMENT, &segments);
+
+	for (i = 0; !err && i < segments.n; i++) {
+		err = own_number(c->dirfd, segments.v[i], &own);
+		if (!err && own != segments.v[i])
+			err = name_right(c, segments.v[i], own);
+	}
+	sg_numbers_free(&segments);
+	return err;
+}
+
 /* A durable number above the last record is not true any more: its records are lost, as was told. */
 static int lower_durable(struct sg_check *c, uint32_t seed, uint64_t last)
 {
@@ -332,6 +400,8 @@ static int mend(struct sg_check *c)
 	err = remove_stale(c->dirfd, SEGMENT_TMP);
 	if (!err)
 		err = remove_stale(c->dirfd, SG_INDEX_TMP);
+	if (!err)
+		err = name_all_right(c);
 	if (!err)
 		err = sg_check_native(c, &mender, &last, &seed);
 	if (!err)
