@@ -15,12 +15,14 @@
 
 #include "spool/dir.h"
 #include "spool/mirror.h"
+#include "spool/source.h"
 #include "tap.h"
 
 /* ---- faults and counts: these take the place of libc's ---- */
 
 static int sync_fails_in; /* the n-th from now fails; 0: none */
 static unsigned int syncs;
+static int dir_sync_fails_in;
 static int write_fails_in; /* so that half arrives, and then none */
 static uint64_t read_bytes;
 static void (*on_sync)(void);
@@ -35,6 +37,15 @@ int fdatasync(int fd)
 		return -1;
 	}
 	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+	if (dir_sync_fails_in && --dir_sync_fails_in == 0) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
@@ -98,7 +109,8 @@ struct spool_files {
 	size_t n;
 	uint8_t id[SPOOL_ID_BYTES];
 	uint64_t next;
-	uint8_t version; /* commit log */
+	uint64_t time_ns; /* 0: the number */
+	uint8_t version;  /* commit log */
 };
 
 static void add_segment(struct spool_files *s, uint32_t flags)
@@ -117,7 +129,9 @@ static void add_segment(struct spool_files *s, uint32_t flags)
 static void add_record(struct spool_files *s, size_t len)
 {
 	struct file *f = &s->file[s->n - 1];
-	struct sg_frame frame = { .len = (uint32_t)len, .seq = s->next, .time_ns = s->next };
+	struct sg_frame frame = { .len = (uint32_t)len,
+				  .seq = s->next,
+				  .time_ns = s->time_ns ? s->time_ns : s->next };
 	uint8_t payload[1024];
 	struct iovec iov = { payload, len };
 	size_t i;
@@ -438,6 +452,24 @@ static ssize_t kept(uint8_t *out, size_t size)
 	return n;
 }
 
+/* Is there anything but whole files in it? */
+static bool kept_a_range(void)
+{
+	char dir[128];
+	struct dirent *e;
+	bool found = false;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), "%s/quarantine", dst);
+	d = opendir(dir);
+	while (d && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && strlen(e->d_name) != 20 + strlen(SG_SEGMENT))
+			found = true;
+	if (d)
+		closedir(d);
+	return found;
+}
+
 /* A crash of the mirror's machine: its last segment, of two frames behind `header` bytes, ends anywhere. */
 static void torn_everywhere(const struct spool_files *s, size_t header, size_t first)
 {
@@ -627,7 +659,11 @@ static void a_source_that_changed_behind_the_mirror_is_refused(void)
 	add_segment(&s, 0);
 	add_record(&s, 4);
 	t = s;
-	add_record(&s, 4);
+	add_record(&s, 6);
+	add_record(&t, 6);
+	t.file[0].len -= SG_FRAME_BYTES + 6; /* the same number and length, another time */
+	t.next--;
+	t.time_ns = 99;
 	add_record(&t, 6);
 	add_record(&t, 6);
 	len = stream(&s, p);
@@ -638,6 +674,48 @@ static void a_source_that_changed_behind_the_mirror_is_refused(void)
 	CU_ASSERT_EQUAL(spool_mirror_dir(src, dst, NULL, NULL), -EBADMSG);
 	CU_ASSERT(identical(&s));
 	remove_all(top);
+}
+
+/* The same records, but in other files: then the copy would not be one. */
+static void a_stream_divided_in_another_way_is_refused(void)
+{
+	struct spool_files s = { .next = 1, .id = { 4 } }, t;
+	uint8_t p[16384];
+	size_t len;
+
+	scratch();
+	add_segment(&s, 0);
+	add_record(&s, 4);
+	add_record(&s, 4);
+	t = s;
+	add_segment(&s, 0);
+	add_record(&s, 4);
+	add_record(&t, 4);
+	add_record(&t, 4);
+	len = stream(&s, p);
+	CU_ASSERT_EQUAL(mirror(p, len, 0), 0);
+	len = stream(&t, p);
+	CU_ASSERT_EQUAL(mirror(p, len, 0), -EBADMSG);
+	CU_ASSERT(identical(&s));
+	remove_all(dst);
+	CU_ASSERT_EQUAL(mirror(p, len, 0), 0);
+	len = stream(&s, p);
+	CU_ASSERT_EQUAL(mirror(p, len, 0), -EBADMSG);
+	CU_ASSERT(identical(&t));
+	remove_all(top);
+}
+
+/* "(ds)^2" is a number, too. */
+static void a_commit_whose_offset_looks_like_the_magic_is_no_header(void)
+{
+	struct spool_files s = { .next = UINT64_C(0x325e29736428) - 1, .version = 1 };
+
+	add_log(&s);
+	add_commit(&s, 1, 11);
+	add_commit(&s, 1, 12);
+	add_log(&s);
+	add_commit(&s, 1, 13);
+	every_split(&s);
 }
 
 static void another_format_is_refused(void)
@@ -834,6 +912,34 @@ static void a_failed_sync_is_returned_and_not_tried_again(void)
 	remove_all(top);
 }
 
+static void a_failed_sync_of_the_directory_is_returned(void)
+{
+	struct spool_files s = native();
+	struct spool_mirror *m;
+	uint8_t p[16384];
+	size_t len = stream(&s, p);
+	int n;
+
+	scratch();
+	/* The new directory in its parent, the mirror at open, and one new name after the other. */
+	for (n = 1; n <= 5; n++) {
+		dir_sync_fails_in = n;
+		CU_ASSERT_EQUAL(mirror(p, len, 0), -EIO);
+		CU_ASSERT_EQUAL(dir_sync_fails_in, 0);
+		CU_ASSERT(prefix(&s));
+		remove_all(dst);
+	}
+	CU_ASSERT_EQUAL(mirror(p, len, 0), 0);
+	/* What an earlier mirror wrote is only durable when it could be synced. */
+	sync_fails_in = 1;
+	CU_ASSERT_EQUAL(open_mirror(&m, 0), -EIO);
+	sync_fails_in = 0;
+	dir_sync_fails_in = 1;
+	CU_ASSERT_EQUAL(open_mirror(&m, 0), -EIO);
+	dir_sync_fails_in = 0;
+	remove_all(top);
+}
+
 static void a_full_disk_leaves_a_whole_mirror(void)
 {
 	struct spool_files s = native();
@@ -849,9 +955,62 @@ static void a_full_disk_leaves_a_whole_mirror(void)
 		CU_ASSERT(err == -ENOSPC || (err == 0 && identical(&s)));
 		CU_ASSERT(prefix(&s));
 		CU_ASSERT_EQUAL(mirror(p, len, 0), 0);
+		/* Half a frame was taken back at once; only a file of half a header had to be kept. */
+		CU_ASSERT_FALSE(kept_a_range());
 		CU_ASSERT(identical(&s));
 		remove_all(dst);
 	}
+	remove_all(top);
+}
+
+/* The last thing that a mirror does before a gap is to write what came before it. */
+static void a_write_that_fails_before_a_gap_is_told_instead_of_it(void)
+{
+	struct spool_files s = { .next = 1, .id = { 7 } };
+	struct spool_mirror *m;
+	uint8_t p[16384];
+	size_t len;
+
+	scratch();
+	add_segment(&s, 0);
+	add_record(&s, 40);
+	s.next = 3;
+	add_record(&s, 4);
+	len = stream(&s, p);
+	CU_ASSERT_EQUAL_FATAL(open_mirror(&m, 0), 0);
+	write_fails_in = 2; /* the header is the first */
+	CU_ASSERT_EQUAL(spool_mirror_write(m, p, len), -ENOSPC);
+	write_fails_in = 0;
+	CU_ASSERT_EQUAL(spool_mirror_finish(m), -ENOSPC);
+	spool_mirror_close(m);
+	CU_ASSERT_EQUAL(get_file(dst, s.file[0].name, p, sizeof(p)), SG_HEADER_BYTES);
+	remove_all(top);
+}
+
+static void a_long_segment_is_synced_on_the_way(void)
+{
+	struct spool_files s = { .next = 1, .id = { 7 } };
+	struct spool_mirror_progress progress;
+	const size_t len = 1 << 20;
+	uint8_t *frame = calloc(1, SG_FRAME_BYTES + len);
+	struct iovec iov = { frame + SG_FRAME_BYTES, len };
+	struct sg_frame f = { .len = (uint32_t)len };
+	struct spool_mirror *m;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
+	scratch();
+	add_segment(&s, 0);
+	CU_ASSERT_EQUAL_FATAL(open_mirror(&m, 0), 0);
+	CU_ASSERT_EQUAL(spool_mirror_write(m, s.file[0].bytes, SG_HEADER_BYTES), 0);
+	for (f.seq = 1; f.seq <= 70; f.seq++) {
+		sg_frame_header_write(frame, &f, sg_frame_seed(s.id), &iov, 1);
+		CU_ASSERT_EQUAL(spool_mirror_write(m, frame, SG_FRAME_BYTES + len), 0);
+	}
+	spool_mirror_status(m, &progress);
+	CU_ASSERT_EQUAL(progress.written_seq, 70);
+	CU_ASSERT(progress.durable_seq >= 60 && progress.durable_seq < 70);
+	spool_mirror_close(m);
+	free(frame);
 	remove_all(top);
 }
 
@@ -1026,6 +1185,39 @@ static void a_failed_sync_of_the_source_is_no_success(void)
 	remove_all(top);
 }
 
+/* A reader deleted it after we looked. */
+static void a_segment_that_goes_away_is_passed_over(void)
+{
+	struct spool_files s = native();
+	uint8_t bytes[8192];
+	struct sg_source source;
+	char path[256];
+	size_t got;
+
+	scratch();
+	put(src, &s);
+	CU_ASSERT_EQUAL_FATAL(sg_source_open(&source, src, SPOOL_FORMAT_DETECT), 0);
+	snprintf(path, sizeof(path), "%s/%s", src, s.file[0].name);
+	unlink(path);
+	CU_ASSERT_EQUAL(sg_source_read(&source, bytes, sizeof(bytes), &got), 0);
+	CU_ASSERT_EQUAL(got, s.file[1].full);
+	CU_ASSERT_EQUAL(sg_source_number(&source), 4);
+	sg_source_close(&source);
+	remove_all(top);
+}
+
+static void a_directory_is_no_mirror_of_itself(void)
+{
+	struct spool_files s = native();
+	char also[128];
+
+	scratch();
+	put(src, &s);
+	snprintf(also, sizeof(also), "%s/../src", src);
+	CU_ASSERT_EQUAL(spool_mirror_dir(src, also, NULL, NULL), -EINVAL);
+	remove_all(top);
+}
+
 static void bad_sources_are_errors(void)
 {
 	scratch();
@@ -1072,8 +1264,13 @@ SG_TESTS("mirror", TEST(every_split_point_gives_the_same_mirror),
 	 TEST(an_empty_newest_segment_is_mirrored),
 	 TEST(a_segment_is_synced_before_the_next_begins), TEST(written_and_durable_are_told_apart),
 	 TEST(a_failed_sync_is_returned_and_not_tried_again),
-	 TEST(a_full_disk_leaves_a_whole_mirror), TEST(a_second_mirror_is_refused),
-	 TEST(a_claimed_length_allocates_nothing),
+	 TEST(a_failed_sync_of_the_directory_is_returned), TEST(a_full_disk_leaves_a_whole_mirror),
+	 TEST(a_stream_divided_in_another_way_is_refused),
+	 TEST(a_write_that_fails_before_a_gap_is_told_instead_of_it),
+	 TEST(a_long_segment_is_synced_on_the_way), TEST(a_segment_that_goes_away_is_passed_over),
+	 TEST(a_directory_is_no_mirror_of_itself),
+	 TEST(a_commit_whose_offset_looks_like_the_magic_is_no_header),
+	 TEST(a_second_mirror_is_refused), TEST(a_claimed_length_allocates_nothing),
 	 TEST(a_directory_is_mirrored_and_then_only_what_is_new),
 	 TEST(a_directory_that_grows_is_followed_from_any_record),
 	 TEST(a_commit_log_directory_is_mirrored),
