@@ -530,6 +530,30 @@ static void test_a_file_cut_while_it_is_read_just_ends(void)
 	dir_end(&d);
 }
 
+/* As a writer does that gives back what it preallocated, and one that takes more. */
+static void test_zeros_that_come_and_go_stay_the_end(void)
+{
+	static const unsigned int zeros[] = { 9000, 70, 1, 0, 400000, 31, 300000 };
+	struct dir d = dir_begin();
+	struct made m = records(1, SG_HEADER_ZEROS);
+	struct sg_segment *s;
+	char name[SG_NAME_BYTES];
+	unsigned int i;
+
+	dir_put_segment(&d, 1, &m);
+	sg_dir_name(name, 1, SG_SEGMENT);
+	s = walk(&d, 1);
+	is_frame(s, 1);
+	for (i = 0; i < sizeof(zeros) / sizeof(zeros[0]); i++) {
+		must(truncateat(&d, name, (off_t)(m.n + zeros[i])) == 0, "truncate");
+		is_other(s, SG_EVENT_END, m.n, 0);
+		is_other(s, SG_EVENT_END, m.n, 0);
+	}
+	sg_segment_close(s);
+	made_free(&m);
+	dir_end(&d);
+}
+
 static void test_header_lost_is_put_together_from_name_and_spool(void)
 {
 	struct dir d = dir_begin();
@@ -798,6 +822,7 @@ SG_TESTS("segment", TEST(test_frames_come_in_order_with_their_payload),
 	 TEST(test_a_tail_that_is_completed_becomes_its_frames),
 	 TEST(test_no_damage_is_seen_beside_a_writer),
 	 TEST(test_a_file_cut_while_it_is_read_just_ends),
+	 TEST(test_zeros_that_come_and_go_stay_the_end),
 	 TEST(test_header_lost_is_put_together_from_name_and_spool),
 	 TEST(test_header_that_comes_later_is_read_then),
 	 TEST(test_segment_of_another_spool_is_refused),
