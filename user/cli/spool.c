@@ -17,7 +17,14 @@ static const char *const format_names[] = { "detect", "native", "audit", "commit
 
 const char *spool_format_name(enum spool_format format)
 {
-	return format > 0 && format <= SPOOL_FORMAT_COMMITLOG ? format_names[format] : "unknown";
+	switch (format) {
+	case SPOOL_FORMAT_NATIVE:
+	case SPOOL_FORMAT_AUDIT:
+	case SPOOL_FORMAT_COMMITLOG:
+		return format_names[format];
+	default:
+		return "unknown";
+	}
 }
 
 /* ---- options ---- */

@@ -313,8 +313,8 @@ enum spool_mirror_flag {
 
 struct spool_mirror_progress {
 	uint64_t written_seq, durable_seq; /* last record written to the mirror, and synced there */
-	uint64_t written_bytes, durable_bytes;
-	uint64_t skipped_records; /* were there already */
+	uint64_t written_bytes, durable_bytes; /* by this handle */
+	uint64_t skipped_records;	       /* were there already */
 	uint64_t trimmed_bytes;
 };
 
@@ -328,25 +328,40 @@ struct spool_mirror_config {
 };
 #define SPOOL_MIRROR_CONFIG_INIT SPOOL_INIT(spool_mirror_config)
 
-/* Begin or resume the mirror in `dir`. -EBUSY: a writer, or another mirror, holds it. */
+/*
+ * Begin or resume the mirror in `dir`, which is itself a spool: its files have the names and the bytes of the source. A
+ * torn tail of its own is kept in quarantine/ and cut. `config` may be NULL.
+ *
+ * -EBUSY: a writer, or another mirror, holds it. -EBADMSG: it is damaged elsewhere, or of another format. -EINVAL: a
+ * value of `config` is out of range. And what open(2), mkdir(2), read(2), fsync(2) return.
+ */
 int spool_mirror_open(struct spool_mirror **mirror, const char *dir,
 		      const struct spool_mirror_config *config);
 
 /*
  * Take the next bytes of a stream of segments, in pieces of any size: the result does not depend on where
- * they are cut. Each frame is checked before it is written; records that the mirror has are skipped.
- * -EBADMSG: a frame or header is wrong; -ESPIPE: a record is missing (expected … found …); the mirror is
- * valid up to there. spool_mirror_why() says it in words, valid until the next call.
+ * they are cut. Each frame is checked before it is written; records that the mirror has are skipped, and the last of
+ * them must be the same. A segment is synced before the next begins.
+ *
+ * -EBADMSG: a frame or header is wrong, or not of this spool; -ESPIPE: a record is missing (expected … found
+ * …); the mirror is valid up to there. Each later call returns it again. spool_mirror_why() says it in words, valid
+ * until the next call; "" if there is no error.
  */
 int spool_mirror_write(struct spool_mirror *mirror, const void *data, size_t len);
 const char *spool_mirror_why(const struct spool_mirror *mirror);
 
-/* The stream has ended: check its end, sync. */
+/* The stream has ended: check its end, sync. After an error too, so that what is valid is durable. Returns the first
+ * error. */
 int spool_mirror_finish(struct spool_mirror *mirror);
 int spool_mirror_status(const struct spool_mirror *mirror, struct spool_mirror_progress *progress);
+/* Free; syncs nothing. NULL is allowed. */
 int spool_mirror_close(struct spool_mirror *mirror);
 
-/* Mirror one directory into another, once. */
+/*
+ * Mirror one directory into another, once, reading only what is new. Beside a writer only durable records are taken;
+ * where none lives, the source is synced first. So no mirror holds a record that its source loses in a crash and
+ * numbers anew. -EINVAL: `dir` is `src`; else as the calls above. `config` and `result` may be NULL.
+ */
 int spool_mirror_dir(const char *src, const char *dir, const struct spool_mirror_config *config,
 		     struct spool_mirror_progress *result);
 
