@@ -88,7 +88,7 @@ static int append(struct spool *s, const struct iovec *iov, int iovcnt, struct e
 	/* Another's sync, begun since, may have taken it along. */
 	if (!sg_settled(s, *seq))
 		err = sg_sync(s, news);
-	return !err && sg_lost(s, *seq) ? -EIO : err;
+	return sg_lost(s, *seq) ? sg_lost_told(s, *seq) : err;
 }
 
 /* -EMSGSIZE also for lengths whose sum would wrap. */

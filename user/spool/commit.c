@@ -200,6 +200,17 @@ int sg_lost_news(struct spool *s)
 	return err;
 }
 
+int sg_lost_told(struct spool *s, uint64_t seq)
+{
+	int err;
+
+	pthread_mutex_lock(&s->state);
+	s->lost_told = max_u64(s->lost_told, seq);
+	err = -s->lost_error;
+	pthread_mutex_unlock(&s->state);
+	return err;
+}
+
 bool sg_lost(struct spool *s, uint64_t seq)
 {
 	bool yes;

@@ -150,6 +150,9 @@ void sg_publish(struct spool *s, uint64_t seq, uint64_t bytes);
 /* 0, or the error of a failed sync that no spool_sync() has returned yet (WARN). */
 int sg_lost_news(struct spool *s);
 
+/* The error to return for the record `seq`, which is lost: its caller knows, spool_sync() need not say it again. */
+int sg_lost_told(struct spool *s, uint64_t seq);
+
 /* Is `seq` among the records that a failed sync concerns? */
 bool sg_lost(struct spool *s, uint64_t seq);
 
