@@ -144,24 +144,25 @@ static const char *hex(char out[2 * SPOOL_ID_BYTES + 1], const uint8_t *id)
 	return out;
 }
 
-static uint64_t count(const struct info *i)
+/* Numbers, not how many: whether one of them is missing only a full read would tell. */
+static bool any(const struct info *i)
 {
-	return i->last && i->last >= i->first ? i->last - i->first + 1 : 0;
+	return i->last && i->last >= i->first;
 }
 
 static int print_json(const struct info *i, const char *dir)
 {
 	char id[2 * SPOOL_ID_BYTES + 1];
-	bool native = i->format == SPOOL_FORMAT_NATIVE, any = count(i) > 0;
+	bool native = i->format == SPOOL_FORMAT_NATIVE;
 
 	return cli_json(json_pack(
-		"{so ss so so so so so so so so so so}", "spool", cli_json_str(dir), "format",
+		"{so ss so so so so so so so so so}", "spool", cli_json_str(dir), "format",
 		spool_format_name(i->format), "id",
 		i->has_id ? json_string(hex(id, i->id)) : json_null(), "segments",
 		cli_json_known(true, i->segments), "bytes", cli_json_known(true, i->bytes), "first",
-		cli_json_known(any, i->first), "last", cli_json_known(any, i->last), "records",
-		cli_json_known(true, count(i)), "durable", cli_json_known(native, i->durable),
-		"writer", native ? json_boolean(i->live) : json_null(), "ends_well",
+		cli_json_known(any(i), i->first), "last", cli_json_known(any(i), i->last),
+		"durable", cli_json_known(native, i->durable), "writer",
+		native ? json_boolean(i->live) : json_null(), "ends_well",
 		json_boolean(i->ends_well), "consumers", json_incref(i->consumers.list)));
 }
 
@@ -200,12 +201,11 @@ static int print(const struct info *i)
 		printf("Identity: %s\n", hex(id, i->id));
 	printf("Files:    %" PRIu64 " with records, %s in all\n", i->segments,
 	       sg_units_bytes(size, sizeof(size), i->bytes));
-	if (count(i))
-		printf("Records:  %" PRIu64 ", numbers %" PRIu64 " to %" PRIu64 "\n", count(i),
-		       i->first, i->last);
+	if (any(i))
+		printf("Records:  %" PRIu64 " to %" PRIu64 "\n", i->first, i->last);
 	else
 		printf("Records:  none\n");
-	if (native && count(i))
+	if (native && any(i))
 		printf("Durable:  up to %" PRIu64 "\n", i->durable);
 	if (native)
 		printf("Writer:   %s\n", i->live ? "at work" : "none");
