@@ -929,21 +929,45 @@ static void test_no_space_leaves_everything_as_it_was(void)
 	dir_end(&d);
 }
 
+static void recover_watched(const struct dir *d)
+{
+	struct found all;
+
+	memset(&watched, 0, sizeof(watched));
+	watched.on = true;
+	CU_ASSERT_EQUAL(recover(d, &all, NULL), 1);
+	watched.on = false;
+	CU_ASSERT_EQUAL(watched.early, 0);
+	CU_ASSERT_EQUAL(watched.n, 0);
+}
+
 /* Nothing is cut, replaced or unlinked before what is kept of it is synced, and nothing is left unsynced at the end. */
 static void test_everything_is_synced_before_what_depends_on_it(void)
 {
 	struct dir d = dir_begin();
+	struct made junk = { 0 };
 	struct model m[4];
-	struct found all;
 
 	put_ruin(&d, m);
-	memset(&watched, 0, sizeof(watched));
-	watched.on = true;
-	CU_ASSERT_EQUAL(recover(&d, &all, NULL), 1);
-	watched.on = false;
-	CU_ASSERT_EQUAL(watched.early, 0);
-	CU_ASSERT_EQUAL(watched.n, 0);
+	recover_watched(&d);
 	CU_ASSERT(watched.renames == 1 && watched.cuts == 2 && watched.drops == 1);
+	/* Each kind of step alone, so that no later one syncs for it. */
+	fresh(&d);
+	m[0].bytes.p[m[0].at[4]] ^= 1;
+	dir_put_segment(&d, 1, &m[0].bytes);
+	recover_watched(&d);
+	CU_ASSERT(watched.renames == 1 && watched.cuts == 0 && watched.drops == 0);
+	fresh(&d);
+	made_add(&junk, NULL, 100);
+	dir_put_segment(&d, 1, &junk);
+	recover_watched(&d);
+	CU_ASSERT(watched.renames == 0 && watched.cuts == 0 && watched.drops == 1);
+	fresh(&d);
+	m[1].bytes.n--;
+	dir_put_segment(&d, 11, &m[1].bytes);
+	recover_watched(&d);
+	CU_ASSERT(watched.renames == 0 && watched.cuts == 1 && watched.drops == 0);
+	made_free(&junk);
 	model_free(m);
 	dir_end(&d);
 }
