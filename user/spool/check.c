@@ -419,7 +419,7 @@ static int find_identity(struct native *n, const struct sg_numbers *segments)
 
 static int sum_sizes(struct native *n, const struct sg_numbers *segments)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	size_t i;
 	int err;
 

@@ -104,7 +104,7 @@ static int open_index(int dirfd, uint64_t number, uint64_t first_seq, uint64_t *
 	uint8_t raw[SG_INDEX_HEADER];
 	uint64_t first;
 	struct stat st;
-	size_t got;
+	size_t got = 0;
 	int fd, err;
 
 	sg_dir_name(name, number, SG_INDEX);
@@ -127,7 +127,7 @@ static int open_index(int dirfd, uint64_t number, uint64_t first_seq, uint64_t *
 static int read_entry(int fd, uint64_t i, uint32_t seed, uint64_t *seq, uint64_t *offset)
 {
 	uint8_t raw[SG_INDEX_ENTRY];
-	size_t got;
+	size_t got = 0;
 	int err = sg_pread_all(fd, raw, sizeof(raw), SG_INDEX_HEADER + i * SG_INDEX_ENTRY, &got);
 
 	if (err)
