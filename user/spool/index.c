@@ -138,7 +138,7 @@ static int read_entry(int fd, uint64_t i, uint32_t seed, uint64_t *seq, uint64_t
 int sg_index_find(int dirfd, uint64_t number, uint64_t first_seq, uint32_t seed, uint64_t seq,
 		  uint64_t *at_seq, uint64_t *offset)
 {
-	uint64_t low = 0, high, middle, s, o;
+	uint64_t low = 0, high = 0, middle, s = 0, o = 0;
 	bool ragged;
 	int fd = open_index(dirfd, number, first_seq, &high, &ragged), err = 0;
 
