@@ -24,7 +24,7 @@
 
 struct bytes {
 	uint8_t *p;
-	size_t n;
+	size_t n, room;
 };
 
 struct rec {
@@ -96,7 +96,10 @@ static inline bool file_is(const char *dir, const char *name, const void *data, 
 
 static inline void add(struct bytes *b, const void *data, size_t n)
 {
-	b->p = realloc(b->p, b->n + n + 1);
+	if (b->n + n >= b->room) {
+		b->room = 2 * (b->n + n) + 64;
+		b->p = realloc(b->p, b->room);
+	}
 	if (n)
 		memcpy(b->p + b->n, data, n);
 	b->n += n;

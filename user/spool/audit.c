@@ -24,7 +24,8 @@
  * payloads was lost; a weak record between two damages. A payload that holds another record's length and
  * payload can be taken for it when the record around it is damaged. Trailing zeros are never records.
  *
- * Work: as in commitlog_walk.c.
+ * Work: each byte of a search is read once for all candidates (ranges.h); what is spent on looks beside is bounded as
+ * in commitlog_walk.c.
  */
 #include "spool/audit.h"
 
@@ -36,6 +37,7 @@
 
 #include "spool/bytes.h"
 #include "spool/crc32c.h"
+#include "spool/ranges.h"
 #include "spool/view.h"
 #include "spoolguard/spool.h"
 
@@ -46,6 +48,8 @@
 #define CHAIN	      64u	   /* weak records in a row that are enough */
 #define STRONG_BYTES  4u	   /* a payload from here on is evidence */
 #define LOOK_COST     64u	   /* what any look costs beside */
+#define SMALL_BYTES   8192u	   /* a candidate's checksum up to here is taken at once */
+#define RANGE_COST    1024u	   /* of a larger one, through sg_ranges */
 #define BUDGET_BYTES  (4ull << 30) /* of checksums over candidates, … */
 #define BUDGET_FACTOR 64	   /* … and that many for each byte that was walked */
 
@@ -59,7 +63,8 @@ struct sg_audit {
 	bool told_long;
 	uint64_t pos, entry, entries; /* in the sidecar, whole ones */
 	uint64_t number, spent;
-	uint64_t confirmed; /* empty records before it are followed by one that is not */
+	uint64_t confirmed;	  /* empty records before it are followed by one that is not */
+	struct sg_ranges *ranges; /* of the search under way */
 	struct wanted wanted[WINDOW];
 	size_t n_wanted;
 };
@@ -131,6 +136,7 @@ void sg_audit_close(struct sg_audit *a)
 		return;
 	sg_pane_close(&a->data);
 	sg_pane_close(&a->side);
+	sg_ranges_free(a->ranges);
 	free(a);
 }
 
@@ -174,6 +180,20 @@ static int add_crc(struct sg_audit *a, uint64_t at, struct look *l)
 	l->crc = 0;
 	a->spent += l->len + LOOK_COST;
 	return sg_pane_crc(&a->data, at + SG_AUDIT_LEN_BYTES, l->len, &l->crc);
+}
+
+/* The same of one of many candidates, offset after offset, whose payloads overlap: each byte is read once. */
+static int add_crc_of_many(struct sg_audit *a, uint64_t at, struct look *l)
+{
+	bool whole;
+	int err;
+
+	if (l->len <= SMALL_BYTES)
+		return add_crc(a, at, l);
+	a->spent += RANGE_COST;
+	err = sg_ranges_crc(a->ranges, a->data.fd, 0, at + SG_AUDIT_LEN_BYTES, l->end, &l->crc,
+			    &whole);
+	return err ? err : whole ? 0 : -ESTALE;
 }
 
 /* Is the record at `at` the one of this entry, by its checksum alone? */
@@ -231,11 +251,17 @@ static int by_crc(const void *x, const void *y)
 	return a->ahead - 1 < b->ahead - 1 ? -1 : a->ahead != b->ahead;
 }
 
+/* Begin to look for the next checksums. */
 static int fill_wanted(struct sg_audit *a, size_t most)
 {
 	size_t n;
 	int err = 0;
 
+	if (!a->ranges)
+		a->ranges = sg_ranges_new();
+	if (!a->ranges)
+		return -ENOMEM;
+	sg_ranges_reset(a->ranges);
 	for (n = 0; !err && n < most && a->entry + n < a->entries; n++) {
 		a->wanted[n].ahead = (uint32_t)n;
 		err = read_entry(a, a->entry + n, &a->wanted[n].crc);
@@ -276,7 +302,7 @@ static int is_wanted(struct sg_audit *a, uint64_t at, unsigned int strong, uint6
 	err = look(a, at, &l);
 	if (err || !l.whole)
 		return err;
-	err = add_crc(a, at, &l);
+	err = add_crc_of_many(a, at, &l);
 	if (err)
 		return err;
 	for (i = first_wanted(a, l.crc); i < a->n_wanted && a->wanted[i].crc == l.crc; i++) {
