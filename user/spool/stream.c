@@ -135,8 +135,7 @@ static int native_behind(struct sg_stream *s, const uint8_t *p, uint64_t have, b
 	}
 	if (!s->in_segment)
 		return have < SG_MAGIC_BYTES && !end ? need(s, SG_MAGIC_BYTES) : BAD;
-	return native_frame(s, p, have, s->next,
-			    sg_frame_max_seq(s->next - 1, s->offset - s->bad_at), end, piece);
+	return native_frame(s, p, have, s->next, UINT64_MAX, end, piece);
 }
 
 /* ---- commit log: the number of a transaction is its offset plus 1 ---- */
