@@ -202,7 +202,7 @@ static void become_tail(struct spool *s, struct sg_tail *t)
 
 static int rotate(struct spool *s, uint64_t bytes, struct sg_news *news)
 {
-	struct sg_tail *t = s->tail, *next;
+	struct sg_tail *t = s->tail, *next = NULL;
 	int err;
 
 	err = room_for(s, SG_HEADER_BYTES + bytes + SG_INDEX_HEADER +

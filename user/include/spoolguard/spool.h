@@ -69,7 +69,8 @@ enum spool_on_error {
 
 enum spool_prealloc {
 	SPOOL_PREALLOC_NONE,
-	SPOOL_PREALLOC_RESERVE, /* fallocate(2), size kept: no ENOSPC inside a segment */
+	SPOOL_PREALLOC_RESERVE, /* fallocate(2), size kept: no ENOSPC inside a segment. -EOPNOTSUPP where the
+				   file system cannot */
 	SPOOL_PREALLOC_WRITTEN, /* zeros written: a sync then changes no metadata, which makes it cheaper */
 };
 
@@ -85,7 +86,8 @@ struct spool_progress {
 /*
  * Called after each sync by the thread that made it, without a lock of ours held; it may append, it must
  * not close. Calls may come from several threads at once, and late: durable_seq may be lower than in an
- * earlier one.
+ * earlier one. Syncs that it causes itself are told when it returns, by one more call; so if each call appends
+ * something that is synced, they never end.
  */
 typedef void (*spool_notify_fn)(void *arg, const struct spool_progress *progress);
 
@@ -100,7 +102,8 @@ struct spool_config {
 	uint64_t batch_bytes;	 /* 1 MiB */
 	uint64_t batch_delay_ns; /* 100 ms; at most 1 h */
 	uint64_t
-		segment_bytes; /* a segment is ended before it grows beyond; 64 MiB; 4 KiB to 1 TiB */
+		segment_bytes; /* a segment is ended before it grows beyond; 64 MiB; 4 KiB to 1 TiB; at most a
+				  quarter of max_bytes, since readers delete whole segments */
 	uint64_t
 		max_bytes; /* of all files of the directory, as in st_size; 0: no bound but the disk's */
 	spool_notify_fn notify;
