@@ -270,15 +270,16 @@ static void test_what_the_dead_reserved_is_covered_by_the_next_sync(void)
 static void test_its_flusher_is_told_what_is_at_risk_and_sets_the_marks(void)
 {
 	struct sg_window_flush_in in = { .fixed = true };
+	struct sg_window_pace p = { 0 };
 	bool kick;
 
 	fresh(4, 1000, 3600000000000u);
-	CU_ASSERT_EQUAL(sg_ledger_ask(&l, in).what, SG_FLUSH_IDLE);
+	CU_ASSERT_EQUAL(sg_ledger_ask(&l, &p, in).what, SG_FLUSH_IDLE);
 	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
 	CU_ASSERT_TRUE(sg_ledger_nothing_to_cover(&l));
 	sg_ledger_done(&l, 10, 10);
 	CU_ASSERT_FALSE(sg_ledger_nothing_to_cover(&l));
-	CU_ASSERT_EQUAL(sg_ledger_ask(&l, in).what, SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(sg_ledger_ask(&l, &p, in).what, SG_FLUSH_WAIT);
 	CU_ASSERT_EQUAL(atomic_load(&l.kick_records), 4);
 	CU_ASSERT_EQUAL(atomic_load(&l.kick_bytes), 1000);
 	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
@@ -286,7 +287,7 @@ static void test_its_flusher_is_told_what_is_at_risk_and_sets_the_marks(void)
 	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
 	CU_ASSERT_EQUAL(sg_ledger_reserve(&l, 10, sg_now_ns(), &kick), 0);
 	CU_ASSERT_TRUE(kick);
-	CU_ASSERT_EQUAL(sg_ledger_ask(&l, in).what, SG_FLUSH_NOW);
+	CU_ASSERT_EQUAL(sg_ledger_ask(&l, &p, in).what, SG_FLUSH_NOW);
 }
 
 SG_TESTS("ledger", TEST(test_records_are_bounded),

@@ -501,14 +501,88 @@ static void test_a_sync_begins_early_enough_to_end_in_time(void)
 	CU_ASSERT_EQUAL(out.until_ns, in.oldest_at_risk_ns + 50 * MS - 6250 * US);
 	in.sync_ns_smoothed = 5 * MS;
 	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.oldest_at_risk_ns + 35 * MS);
-	in.sync_ns_smoothed = 200 * MS; /* cannot end in time: half is what there is */
-	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.oldest_at_risk_ns + 25 * MS);
-	in.sync_ns_smoothed = UINT64_MAX;
+	in.sync_ns_high = 8 * MS; /* a quantile needs less room than a guess */
+	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.oldest_at_risk_ns + 38 * MS);
+	in.sync_ns_high = 20 * MS; /* may not end in time: half is what there is */
 	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.oldest_at_risk_ns + 25 * MS);
 	in.now_ns = in.oldest_at_risk_ns + 25 * MS;
 	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
 	in.now_ns--;
 	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
+}
+
+static void test_a_disk_too_slow_to_end_in_time_is_synced_late(void)
+{
+	struct sg_window_flush_in in = at_risk();
+	struct sg_window_flush_out out;
+
+	in.sync_ns_smoothed = 31 * MS;
+	CU_ASSERT_FALSE(sg_window_flush(&in).late);
+	in.sync_ns_smoothed = 32 * MS; /* 5/8 of 50 ms is 31.25 */
+	in.records_at_risk = 511;
+	out = sg_window_flush(&in);
+	CU_ASSERT_TRUE(out.late);
+	CU_ASSERT_EQUAL(out.what, SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(out.until_ns, in.oldest_at_risk_ns + 50 * MS);
+	CU_ASSERT_EQUAL(out.records_mark, 512);
+	CU_ASSERT_EQUAL(out.bytes_mark, 1 << 20);
+	in.sync_ns_smoothed = UINT64_MAX;
+	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.oldest_at_risk_ns + 50 * MS);
+	in.records_at_risk = 512;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.records_at_risk = 1;
+	in.now_ns = in.oldest_at_risk_ns + 50 * MS;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in = at_risk();
+	in.sync_ns_smoothed = 26 * MS; /* and until one half is undercut */
+	in.late = true;
+	CU_ASSERT_TRUE(sg_window_flush(&in).late);
+	in.sync_ns_smoothed = 24 * MS;
+	CU_ASSERT_FALSE(sg_window_flush(&in).late);
+}
+
+static void test_a_window_that_fills_up_during_one_sync_is_synced_when_full(void)
+{
+	struct sg_window_flush_in in = at_risk();
+
+	in.sync_ns_smoothed = 5 * MS;
+	in.records_at_risk = 300;
+	in.records_per_s = 102000; /* 510 in a sync */
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.records_per_s = 103000;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
+	in.records_per_s = 85000;
+	in.late = true; /* until 4/5 are undercut */
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
+	in.records_per_s = 80000;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in = at_risk();
+	in.bytes_at_risk = 900 << 10;
+	in.bytes_per_s = 2000 << 20; /* 2 MiB in a sync */
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(sg_window_flush(&in).bytes_mark, 1 << 20);
+	in.fixed = true; /* where nothing adapts nothing is late */
+	CU_ASSERT_FALSE(sg_window_flush(&in).late);
+}
+
+static void test_what_others_see_of_the_disk_counts(void)
+{
+	struct sg_window_flush_in in = at_risk();
+
+	in.device_ns = 100 * MS;
+	CU_ASSERT_TRUE(sg_window_flush(&in).late);
+	in.device_ns = 0;
+	in.in_flight_since_ns = in.now_ns - 100 * MS; /* not ended, and evidence all the same */
+	CU_ASSERT_TRUE(sg_window_flush(&in).late);
+	in.sync_in_flight = true;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_HOLD);
+	CU_ASSERT_TRUE(sg_window_flush(&in).late);
+	in.in_flight_since_ns = in.now_ns + 1;
+	CU_ASSERT_FALSE(sg_window_flush(&in).late);
+	in = at_risk();
+	in.sync_ns_smoothed = 0;
+	in.device_ns = 5 * MS; /* no sync of this file yet: better than a guess */
+	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.oldest_at_risk_ns + 35 * MS);
 }
 
 static void test_a_blocked_caller_is_served_at_once(void)
@@ -517,6 +591,54 @@ static void test_a_blocked_caller_is_served_at_once(void)
 
 	in.waiters = 1;
 	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.last_end_ns = in.now_ns; /* even right after another sync, */
+	in.company = 1;		    /* at which nobody else waited */
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+}
+
+static void test_those_whom_the_last_sync_served_begin_no_other(void)
+{
+	struct sg_window_flush_in in = at_risk();
+	struct sg_window_flush_out out;
+
+	in.sync_ns_smoothed = 800 * US;
+	in.last_end_ns = in.now_ns - 10 * US;
+	in.waiters = in.company = 4;
+	out = sg_window_flush(&in);
+	CU_ASSERT_EQUAL(out.what, SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(out.until_ns, in.last_end_ns + 100 * US); /* t / 8 */
+	in.now_ns = in.last_end_ns + 100 * US;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.sync_ns_smoothed = 40 * MS;
+	in.company = in.waiters = 1;
+	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.last_end_ns + 200 * US); /* late */
+	in.now_ns = in.last_end_ns + 200 * US;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.last_end_ns = UINT64_MAX; /* senseless: taken for now */
+	CU_ASSERT_TRUE(sg_window_flush(&in).until_ns <= in.now_ns + 200 * US);
+}
+
+static void test_a_blocked_caller_waits_for_company_that_came_before(void)
+{
+	struct sg_window_flush_in in = at_risk();
+
+	in.sync_ns_smoothed = 2 * MS;
+	in.last_end_ns = in.now_ns - 300 * US;
+	in.company = 4;
+	in.waiters = 3;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
+	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.last_end_ns + MS); /* t / 2 */
+	in.waiters = 4;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.waiters = 3;
+	in.now_ns = in.last_end_ns + MS;
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.now_ns--;
+	in.records_at_risk = 256; /* perhaps blocked by the window, and nobody else can come */
+	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
+	in.records_at_risk = 1;
+	in.sync_ns_smoothed = 24 * MS;
+	CU_ASSERT_EQUAL(sg_window_flush(&in).until_ns, in.last_end_ns + 10 * MS);
 }
 
 static void test_one_sync_at_a_time(void)
@@ -581,7 +703,7 @@ static void test_what_would_fill_up_during_the_sync_begins_it(void)
 	in.records_at_risk = 361;
 	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_WAIT);
 	in.records_at_risk = 256;
-	in.records_per_s = 10000000; /* never below one half */
+	in.records_per_s = 400000; /* never below one half */
 	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
 	in.records_per_s = 0; /* judged from 256 in 1 ms */
 	CU_ASSERT_EQUAL(what(&in), SG_FLUSH_NOW);
@@ -662,11 +784,14 @@ static void check_properties(const struct sg_window_flush_in *in)
 	CU_ASSERT_EQUAL(out.what == SG_FLUSH_HOLD, risk && in->sync_in_flight);
 	if (!risk || in->sync_in_flight)
 		return;
-	if (in->waiters || in->now_ns >= limit || in->records_at_risk >= in->max_records ||
-	    in->bytes_at_risk >= in->max_bytes)
+	if (in->now_ns >= limit || in->records_at_risk >= in->max_records ||
+	    in->bytes_at_risk >= in->max_bytes ||
+	    (in->waiters && (in->fixed || in->now_ns - in->last_end_ns >= 10 * MS)))
 		CU_ASSERT_EQUAL(out.what, SG_FLUSH_NOW);
 	if (out.what != SG_FLUSH_WAIT)
 		return;
+	if (in->waiters)
+		CU_ASSERT_TRUE(out.until_ns <= in->now_ns + 10 * MS);
 	CU_ASSERT_TRUE(out.until_ns > in->now_ns && out.until_ns <= limit);
 	CU_ASSERT_TRUE(out.records_mark > in->records_at_risk &&
 		       out.records_mark <= in->max_records);
@@ -675,7 +800,7 @@ static void check_properties(const struct sg_window_flush_in *in)
 
 static void test_random_inputs_keep_every_promise(void)
 {
-	struct sg_window_flush_in in;
+	struct sg_window_flush_in in = { 0 };
 	unsigned int i;
 
 	seed = 42;
@@ -689,7 +814,14 @@ static void test_random_inputs_keep_every_promise(void)
 		in.max_records = log_uniform();
 		in.max_bytes = log_uniform();
 		in.sync_ns_smoothed = log_uniform();
+		in.sync_ns_high = rnd() % 2 ? log_uniform() : 0;
+		in.device_ns = rnd() % 4 ? 0 : log_uniform();
+		in.in_flight_since_ns = rnd() % 4 ? 0 : log_uniform();
 		in.last_begin_ns = log_uniform();
+		in.last_end_ns = rnd() % 2 ? in.now_ns - log_uniform() % (in.now_ns + 1) : 0;
+		in.company = rnd() % 4 ? 0 : (unsigned int)log_uniform();
+		in.late = rnd() % 2;
+		in.fixed = rnd() % 4 == 0;
 		in.records_per_s = rnd() % 2 ? log_uniform() : 0;
 		in.bytes_per_s = rnd() % 2 ? log_uniform() : 0;
 		in.waiters = rnd() % 8 == 0;
@@ -701,31 +833,208 @@ static void test_random_inputs_keep_every_promise(void)
 	}
 }
 
+/* ---- what is remembered ---- */
+
+static struct sg_window_pace pace;
+static uint64_t clock_ns, came;
+
+/* One sync that carried `records` in `gap` and took sync_ns. */
+static void one_sync(uint64_t gap_ns, uint64_t records, uint64_t sync_ns)
+{
+	struct sg_window_seen seen;
+
+	clock_ns += gap_ns;
+	came += records;
+	seen = (struct sg_window_seen){ clock_ns, came, came * 100, 0 };
+	sg_window_pace_begin(&pace, &seen);
+	clock_ns += sync_ns;
+	seen.now_ns = clock_ns;
+	sg_window_pace_end(&pace, &seen, sync_ns, 0);
+}
+
+static void syncs(unsigned int n, uint64_t sync_ns)
+{
+	while (n--)
+		one_sync(40 * MS, 40, sync_ns);
+}
+
+static void pace_begin(void)
+{
+	memset(&pace, 0, sizeof(pace));
+	clock_ns = 100 * SEC;
+	came = 0;
+}
+
+/* What it would do with one record at risk that has just come: until when does it wait? */
+static struct sg_window_flush_out decide(void)
+{
+	struct sg_window_flush_in in = at_risk();
+
+	in.now_ns = in.oldest_at_risk_ns = clock_ns;
+	return sg_window_decide(&pace, in);
+}
+
+static void test_a_disk_100_times_slower_is_known_after_two_syncs(void)
+{
+	struct sg_window_flush_in in = at_risk();
+	static const uint64_t fast[] = { 100 * US, 300 * US, MS, 10 * MS };
+	unsigned int i, before;
+
+	for (i = 0; i < sizeof(fast) / sizeof(fast[0]); i++) {
+		for (before = 2; before < 20; before++) {
+			pace_begin();
+			syncs(before, fast[i]);
+			CU_ASSERT_FALSE(decide().late);
+			/* While the first of them is in flight, its age is what is known. */
+			in.now_ns = clock_ns + 200 * MS;
+			in.in_flight_since_ns = clock_ns;
+			in.sync_in_flight = true;
+			CU_ASSERT_TRUE(sg_window_decide(&pace, in).late);
+			syncs(2, 100 * fast[i]);
+			CU_ASSERT_EQUAL(pace.t_ns, 100 * fast[i]);
+			CU_ASSERT_EQUAL(pace.high_ns, 100 * fast[i]);
+			CU_ASSERT_EQUAL(decide().late, 100 * fast[i] >= 25 * MS); /* it was late */
+			if (!decide().late)
+				CU_ASSERT_TRUE(decide().until_ns <=
+					       clock_ns + 50 * MS - 12500 * US);
+		}
+	}
+}
+
+static void test_a_disk_that_recovers_is_known_after_ten_syncs(void)
+{
+	unsigned int slow, n;
+	uint64_t until;
+
+	pace_begin();
+	syncs(20, MS);
+	until = decide().until_ns - clock_ns;
+	for (slow = 1; slow < 20; slow++) {
+		syncs(slow, 100 * MS);
+		for (n = 0; n < 10; n++)
+			syncs(1, MS);
+		CU_ASSERT_EQUAL(pace.high_ns, MS);
+		CU_ASSERT_TRUE(pace.t_ns <= 2 * MS);
+		CU_ASSERT_FALSE(decide().late);
+		CU_ASSERT_EQUAL(decide().until_ns - clock_ns, until);
+	}
+}
+
+static void test_one_slow_sync_is_forgotten_with_the_next(void)
+{
+	pace_begin();
+	syncs(20, MS);
+	syncs(1, 10 * SEC);
+	syncs(2, MS);
+	CU_ASSERT_EQUAL(pace.t_ns, MS);
+	CU_ASSERT_EQUAL(pace.high_ns, MS);
+	CU_ASSERT_FALSE(decide().late);
+}
+
+static void test_the_high_quantile_is_the_second_longest_of_eight(void)
+{
+	pace_begin();
+	syncs(1, 3 * MS);
+	CU_ASSERT_EQUAL(pace.high_ns, 3 * MS);
+	syncs(6, MS);
+	CU_ASSERT_EQUAL(pace.high_ns, MS);
+	syncs(1, 2 * MS);
+	CU_ASSERT_EQUAL(pace.high_ns, 2 * MS);
+	syncs(1, MS);
+	CU_ASSERT_EQUAL(pace.high_ns, MS); /* the 3 ms were nine ago */
+}
+
+static void test_arrival_is_counted_while_there_is_room(void)
+{
+	struct sg_window_seen seen = { .now_ns = SEC };
+
+	pace_begin();
+	sg_window_pace_begin(&pace, &seen);
+	seen = (struct sg_window_seen){ SEC + 10 * MS, 100, 20000, 0 };
+	sg_window_pace_end(&pace, &seen, 10 * MS, 0);
+	CU_ASSERT_EQUAL(pace.records_per_s, 10000);
+	CU_ASSERT_EQUAL(pace.bytes_per_s, 2000000);
+	/* 100 more in the next 10 ms, then nothing for 90 ms: there was no room. */
+	seen = (struct sg_window_seen){ SEC + 110 * MS, 200, 40000, SEC + 20 * MS };
+	sg_window_pace_begin(&pace, &seen);
+	CU_ASSERT_EQUAL(pace.records_per_s, 10000);
+	/* None at all: it says nothing of the load. */
+	seen = (struct sg_window_seen){ SEC + 210 * MS, 200, 40000, SEC + 111 * MS };
+	sg_window_pace_end(&pace, &seen, 100 * MS, 0);
+	CU_ASSERT_EQUAL(pace.records_per_s, 10000);
+	/* Too few to tell a rate from are left for the next time. */
+	seen = (struct sg_window_seen){ SEC + 211 * MS, 205, 40500, 0 };
+	sg_window_pace_begin(&pace, &seen);
+	CU_ASSERT_EQUAL(pace.records_per_s, 10000);
+	seen = (struct sg_window_seen){ SEC + 214 * MS, 240, 44000, 0 };
+	sg_window_pace_end(&pace, &seen, 3 * MS, 0);
+	CU_ASSERT_EQUAL(pace.records_per_s, 10000);
+	/* Counters that go back are none. */
+	seen = (struct sg_window_seen){ SEC + 100 * MS, 1, 1, UINT64_MAX };
+	sg_window_pace_end(&pace, &seen, 0, 0);
+	CU_ASSERT_TRUE(pace.records_per_s <= 10000);
+}
+
+static void test_any_memory_keeps_every_promise(void)
+{
+	struct sg_window_flush_in in;
+	struct sg_window_flush_out out;
+	struct sg_window_seen seen;
+	uint64_t *word = (uint64_t *)&pace;
+	unsigned int i, j;
+
+	seed = 7;
+	for (i = 0; i < 100000; i++) {
+		for (j = 0; j < sizeof(pace) / sizeof(*word); j++)
+			word[j] = log_uniform();
+		seen = (struct sg_window_seen){ log_uniform(), log_uniform(), log_uniform(),
+						log_uniform() };
+		sg_window_pace_begin(&pace, &seen);
+		sg_window_pace_end(&pace, &seen, log_uniform(), (unsigned int)rnd());
+		in = at_risk();
+		in.waiters = rnd() % 2;
+		out = sg_window_decide(&pace, in);
+		CU_ASSERT_TRUE(out.what == SG_FLUSH_NOW || out.what == SG_FLUSH_WAIT);
+		if (out.what == SG_FLUSH_NOW)
+			continue;
+		CU_ASSERT_TRUE(out.until_ns > in.now_ns && out.until_ns <= in.now_ns + 49 * MS);
+		CU_ASSERT_TRUE(out.records_mark <= 512 && out.bytes_mark <= 1 << 20);
+		CU_ASSERT_TRUE(!in.waiters || out.until_ns <= in.now_ns + 10 * MS);
+	}
+}
+
 /* ---- the whole window, driven as the broker drives it ---- */
 
 struct spool {
 	uint64_t sync_ns, gap_ns; /* a sync, and from append to append */
 	uint64_t refused;	  /* appends that found the window full or too old */
 	uint64_t syncs, appends, most;
+	uint64_t turns;		 /* from early to late or back */
+	uint64_t least, largest; /* records that a sync began with, once it has settled */
 };
 
-/* Appends every gap_ns while admitted; asks sg_window_flush() at each event. */
+/* Appends every gap_ns while admitted; asks sg_window_decide() at each event. */
 static void run_window(struct spool *s, uint64_t ns)
 {
 	struct sg_window_flush_in in = at_risk();
 	uint64_t end = SEC + ns, next_append = SEC, sync_end = NEVER, carried = 0, after_begin = 0,
-		 wake = NEVER;
-	struct sg_window_flush_out out;
+		 wake = NEVER, refused_ns = 0;
+	struct sg_window_flush_out out = { 0 };
+	struct sg_window_seen seen;
+	bool late = false;
 
+	memset(&pace, 0, sizeof(pace));
+	s->least = NEVER;
 	in.oldest_at_risk_ns = in.records_at_risk = in.bytes_at_risk = in.last_begin_ns = 0;
-	in.sync_ns_smoothed = 0;
-	in.records_per_s = SEC / s->gap_ns;
 	for (in.now_ns = SEC; in.now_ns < end;) {
 		in.now_ns = next_append < sync_end ? next_append : sync_end;
 		if (wake < in.now_ns)
 			in.now_ns = wake;
 		if (in.now_ns == sync_end) {
-			in.sync_ns_smoothed = sg_window_smooth_ns(in.sync_ns_smoothed, s->sync_ns);
+			seen = (struct sg_window_seen){ in.now_ns, s->appends, s->appends * 100,
+							refused_ns };
+			sg_window_pace_end(&pace, &seen, s->sync_ns, in.waiters);
+			refused_ns = in.waiters = 0;
 			in.records_at_risk -= carried;
 			in.bytes_at_risk -= carried * 100;
 			in.oldest_at_risk_ns = in.records_at_risk ? after_begin : 0;
@@ -738,6 +1047,8 @@ static void run_window(struct spool *s, uint64_t ns)
 			    (in.oldest_at_risk_ns &&
 			     in.now_ns - in.oldest_at_risk_ns > in.max_delay_ns)) {
 				s->refused++;
+				in.waiters = 1;
+				refused_ns = refused_ns ? refused_ns : in.now_ns;
 			} else {
 				if (!in.records_at_risk++)
 					in.oldest_at_risk_ns = in.now_ns;
@@ -749,12 +1060,21 @@ static void run_window(struct spool *s, uint64_t ns)
 		}
 		if (in.records_at_risk > s->most)
 			s->most = in.records_at_risk;
-		out = sg_window_flush(&in);
+		out = sg_window_decide(&pace, in);
+		s->turns += out.late != late;
+		late = out.late;
 		wake = out.what == SG_FLUSH_WAIT ? out.until_ns : NEVER;
 		if (out.what == SG_FLUSH_NOW) {
 			in.sync_in_flight = true;
-			in.last_begin_ns = in.now_ns;
+			seen = (struct sg_window_seen){ in.now_ns, s->appends, s->appends * 100,
+							refused_ns };
+			sg_window_pace_begin(&pace, &seen);
+			refused_ns = 0;
 			carried = in.records_at_risk;
+			if (s->syncs > 20) {
+				s->least = carried < s->least ? carried : s->least;
+				s->largest = carried > s->largest ? carried : s->largest;
+			}
 			after_begin = 0;
 			sync_end = in.now_ns + s->sync_ns;
 			s->syncs++;
@@ -790,6 +1110,28 @@ static void test_a_disk_too_slow_for_the_bounds_refuses_and_never_exceeds_them(v
 	CU_ASSERT_TRUE(s.syncs >= 9);
 }
 
+static void test_a_constant_load_on_a_constant_disk_never_oscillates(void)
+{
+	static const uint64_t sync_ns[] = {
+		50 * US, 200 * US, MS,	    1500 * US, 2 * MS,	5 * MS,
+		10 * MS, 20 * MS,  26 * MS, 30 * MS,   40 * MS, 300 * MS
+	};
+	static const uint64_t gap_ns[] = { 4 * US, 20 * US, 41 * US, 100 * US, 450 * US, 7 * MS };
+	unsigned int i, j;
+	struct spool s;
+
+	for (i = 0; i < sizeof(sync_ns) / sizeof(sync_ns[0]); i++) {
+		for (j = 0; j < sizeof(gap_ns) / sizeof(gap_ns[0]); j++) {
+			s = (struct spool){ .sync_ns = sync_ns[i], .gap_ns = gap_ns[j] };
+			run_window(&s, 4 * SEC + 40 * s.sync_ns);
+			CU_ASSERT_TRUE(s.turns <= 1);
+			CU_ASSERT_TRUE(s.most <= 512);
+			CU_ASSERT_TRUE(s.syncs > 20);
+			CU_ASSERT_TRUE(s.largest - s.least <= 1);
+		}
+	}
+}
+
 SG_TESTS("window", TEST(test_where_grouping_pays_it_settles_on_group),
 	 TEST(test_where_grouping_costs_it_settles_on_bare),
 	 TEST(test_where_it_does_not_matter_little_is_lost),
@@ -814,4 +1156,16 @@ SG_TESTS("window", TEST(test_where_grouping_pays_it_settles_on_group),
 	 TEST(test_callers_of_one_description_always_group),
 	 TEST(test_random_inputs_keep_every_promise),
 	 TEST(test_a_steady_load_is_never_refused_and_rarely_synced),
-	 TEST(test_a_disk_too_slow_for_the_bounds_refuses_and_never_exceeds_them))
+	 TEST(test_a_disk_too_slow_for_the_bounds_refuses_and_never_exceeds_them),
+	 TEST(test_a_disk_too_slow_to_end_in_time_is_synced_late),
+	 TEST(test_a_window_that_fills_up_during_one_sync_is_synced_when_full),
+	 TEST(test_what_others_see_of_the_disk_counts),
+	 TEST(test_those_whom_the_last_sync_served_begin_no_other),
+	 TEST(test_a_blocked_caller_waits_for_company_that_came_before),
+	 TEST(test_a_disk_100_times_slower_is_known_after_two_syncs),
+	 TEST(test_a_disk_that_recovers_is_known_after_ten_syncs),
+	 TEST(test_one_slow_sync_is_forgotten_with_the_next),
+	 TEST(test_the_high_quantile_is_the_second_longest_of_eight),
+	 TEST(test_arrival_is_counted_while_there_is_room),
+	 TEST(test_any_memory_keeps_every_promise),
+	 TEST(test_a_constant_load_on_a_constant_disk_never_oscillates))

@@ -46,8 +46,9 @@ struct broker_ledger {
 	int fd; /* a description of our own; -1 while nobody has the file open */
 	struct sg_file_id id;
 	enum sg_on_error on_error;
-	uint64_t sync_ns;   /* smoothed */
-	uint64_t wanted_ns; /* when it was last seen to be wanted; under lock */
+	_Atomic bool fixed;	    /* adapt = off, of every process that has it enrolled */
+	struct sg_window_pace pace; /* the flusher's */
+	uint64_t wanted_ns;	    /* when it was last seen to be wanted; under lock */
 	struct {
 		uint64_t reserved, done, since_ns;
 	} still; /* the flusher's: since when nothing moves although something is reserved */

@@ -37,7 +37,6 @@ static void count_sync(struct broker_ledger *p, uint64_t took_ns)
 	sg_count(s, SG_C_SYNC_NS, took_ns);
 	sg_session_max(&s->counter[SG_C_SYNC_MAX_NS], took_ns);
 	sg_hist_record((uint64_t *)s->sync_hist, took_ns);
-	p->sync_ns = sg_window_smooth_ns(p->sync_ns, took_ns);
 }
 
 static void flush_failed(struct broker_ledger *p, const struct sg_ledger_snapshot *snap, int error,
@@ -61,28 +60,30 @@ static void flush(struct broker_ledger *p)
 	struct sg_ledger *l = broker_shared(p);
 	enum sg_op op = atomic_exchange(&l->want_full, 0) ? SG_OP_FSYNC : SG_OP_FDATASYNC;
 	struct sg_ledger_snapshot snap;
-	uint64_t t0 = sg_now_ns();
+	uint64_t t0 = sg_now_ns(), t1;
 	int slot, error;
 
+	sg_ledger_pace_begin(l, &p->pace, t0);
 	sg_ledger_begin(l, &snap, t0);
 	slot = sg_session_op_begin(p->broker->session, broker_ledger_index(p), op, 0,
 				   broker_ledger_index(p), t0);
 	error = (op == SG_OP_FSYNC ? fsync(p->fd) : fdatasync(p->fd)) ? errno : 0;
 	sg_session_op_end(p->broker->session, slot);
-	count_sync(p, sg_now_ns() - t0);
+	t1 = sg_now_ns();
+	count_sync(p, t1 - t0);
+	sg_ledger_pace_end(l, &p->pace, t1, t1 - t0);
 	if (error)
 		flush_failed(p, &snap, error, op);
 	else
 		sg_ledger_covered(l, &snap);
 }
 
-static struct sg_window_flush_out decide(struct broker_ledger *p, uint64_t last_begin_ns)
+static struct sg_window_flush_out decide(struct broker_ledger *p)
 {
-	struct sg_window_flush_in in = { .sync_ns_smoothed = p->sync_ns,
-					 .last_begin_ns = last_begin_ns };
+	struct sg_window_flush_in in = { .fixed = atomic_load(&p->fixed) };
 
 	in.waiters = atomic_load(&p->died) || atomic_load(&p->stop);
-	return sg_ledger_ask(broker_shared(p), in);
+	return sg_ledger_ask(broker_shared(p), &p->pace, in);
 }
 
 /* Has a live process a write of this ledger under way, or too much of everything to tell? */
@@ -150,12 +151,12 @@ static void *flusher(void *arg)
 	struct broker_ledger *p = arg;
 	struct sg_ledger *l = broker_shared(p);
 	struct sg_window_flush_out out;
-	uint64_t last_begin_ns = 0, now_ns;
+	uint64_t now_ns;
 	uint32_t seen;
 
 	for (;;) {
 		seen = atomic_load(&l->kick);
-		out = decide(p, last_begin_ns);
+		out = decide(p);
 		if (out.what != SG_FLUSH_IDLE && (p->fd < 0 || sg_ledger_nothing_to_cover(l))) {
 			if (atomic_load(&p->stop))
 				break;
@@ -167,7 +168,6 @@ static void *flusher(void *arg)
 		if (out.what == SG_FLUSH_IDLE && p->fd >= 0 && atomic_load(&l->want_full))
 			out.what = SG_FLUSH_NOW;
 		if (out.what == SG_FLUSH_NOW) {
-			last_begin_ns = sg_now_ns();
 			atomic_store(&p->syncing, true);
 			flush(p);
 			atomic_store(&p->syncing, false);
@@ -271,7 +271,8 @@ static void fill(struct broker_ledger *p, const struct sg_msg *m, const struct s
 	p->used = true;
 	p->id = l->id = s->id = *id;
 	p->on_error = m->enrol.on_error;
-	p->sync_ns = 0;
+	p->fixed = m->enrol.fixed != 0;
+	memset(&p->pace, 0, sizeof(p->pace));
 	l->max_records = m->enrol.max_records;
 	l->max_bytes = m->enrol.max_bytes;
 	l->max_delay_ns = m->enrol.max_delay_ns;
@@ -289,7 +290,7 @@ static void fill(struct broker_ledger *p, const struct sg_msg *m, const struct s
 }
 
 /* Several processes, several policies: the tighter bound, the higher mode (a process that wants less
- * takes less for itself). A file that has fallen stays fallen. */
+ * takes less for itself), and adapting if one wants it. A file that has fallen stays fallen. */
 static void merge(struct broker_ledger *p, const struct sg_msg *m)
 {
 	struct sg_ledger *l = broker_shared(p);
@@ -300,6 +301,8 @@ static void merge(struct broker_ledger *p, const struct sg_msg *m)
 		l->max_bytes = m->enrol.max_bytes;
 	if (m->enrol.max_delay_ns < l->max_delay_ns)
 		l->max_delay_ns = m->enrol.max_delay_ns;
+	if (!m->enrol.fixed)
+		atomic_store(&p->fixed, false);
 	if (m->enrol.mode > atomic_load(&l->mode) && !(atomic_load(&l->flags) & SG_F_NOT_APPEND)) {
 		atomic_store(&l->mode, m->enrol.mode);
 		atomic_store(&broker_stats(p)->mode, m->enrol.mode);

@@ -176,6 +176,7 @@ int sg_client_enrol(int fd, uint32_t slot, const struct sg_rule *rule, const str
 	m.enrol.max_delay_ns = rule->max_delay_ns;
 	m.enrol.stall_ns = rule->stall_ns;
 	m.enrol.on_error = rule->on_error;
+	m.enrol.fixed = !rule->adapt;
 	m.enrol.size = size;
 	m.enrol.id = *id;
 	atomic_store(answer, 0);

@@ -77,6 +77,15 @@ static void settle_oldest(struct sg_ledger *l, uint64_t since_ns)
 		;
 }
 
+static int refused(struct sg_ledger *l, uint64_t now_ns)
+{
+	uint64_t none = 0;
+
+	if (atomic_load_explicit(&l->refused_ns, memory_order_relaxed) == 0)
+		atomic_compare_exchange_strong(&l->refused_ns, &none, now_ns);
+	return -EAGAIN;
+}
+
 int sg_ledger_reserve(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns, bool *kick)
 {
 	uint64_t oldest = atomic_load(&l->oldest_ns);
@@ -86,13 +95,13 @@ int sg_ledger_reserve(struct sg_ledger *l, uint64_t bytes, uint64_t now_ns, bool
 	if (bytes > l->max_bytes)
 		return -EFBIG;
 	if (oldest && now_ns > oldest && now_ns - oldest > l->max_delay_ns)
-		return -EAGAIN;
+		return refused(l, now_ns);
 	if (!take(&l->reserved_records, &l->covered_records, 1, l->max_records, &records))
-		return -EAGAIN;
+		return refused(l, now_ns);
 	if (!take(&l->reserved_bytes, &l->covered_bytes, bytes, l->max_bytes, &at_risk_bytes)) {
 		atomic_fetch_sub(&l->reserved_records, 1);
 		settle_oldest(l, 0); /* what is at risk grows no younger by a refusal */
-		return -EAGAIN;
+		return refused(l, now_ns);
 	}
 	/* Looked at again: a sync that ended since may have found nothing at risk and cleared it. */
 	if (atomic_load(&l->oldest_ns) == 0) {
@@ -226,7 +235,31 @@ void sg_ledger_at_risk(const struct sg_ledger *l, struct sg_at_risk *out)
 	out->oldest_ns = atomic_load(&l->oldest_ns);
 }
 
-struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_flush_in in)
+static struct sg_window_seen seen(struct sg_ledger *l, uint64_t now_ns)
+{
+	return (struct sg_window_seen){ .now_ns = now_ns,
+					.records = atomic_load(&l->reserved_records),
+					.bytes = atomic_load(&l->reserved_bytes),
+					.refused_ns = atomic_exchange(&l->refused_ns, 0) };
+}
+
+void sg_ledger_pace_begin(struct sg_ledger *l, struct sg_window_pace *p, uint64_t now_ns)
+{
+	struct sg_window_seen s = seen(l, now_ns);
+
+	sg_window_pace_begin(p, &s);
+}
+
+void sg_ledger_pace_end(struct sg_ledger *l, struct sg_window_pace *p, uint64_t now_ns,
+			uint64_t sync_ns)
+{
+	struct sg_window_seen s = seen(l, now_ns);
+
+	sg_window_pace_end(p, &s, sync_ns, atomic_load(&l->waiters));
+}
+
+struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_pace *p,
+					 struct sg_window_flush_in in)
 {
 	struct sg_window_flush_out out;
 	struct sg_at_risk risk;
@@ -242,7 +275,7 @@ struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_f
 			risk.records ? (risk.oldest_ns ? risk.oldest_ns : in.now_ns) : 0;
 		in.records_at_risk = risk.records;
 		in.bytes_at_risk = risk.bytes;
-		out = sg_window_flush(&in);
+		out = sg_window_decide(p, in);
 		atomic_store(&l->kick_records, out.records_mark);
 		atomic_store(&l->kick_bytes, out.bytes_mark);
 		/* Whoever reserved before he could see the marks did not kick at them. */

@@ -41,7 +41,7 @@
 #include "guard/window.h"
 
 #define SG_REGISTRY_MAGIC   0x3152454744454c53ull /* "SLEDGER1" */
-#define SG_REGISTRY_VERSION 2
+#define SG_REGISTRY_VERSION 3
 
 struct sg_ledger {
 	_Atomic uint32_t state; /* SG_SLOT_* */
@@ -58,10 +58,12 @@ struct sg_ledger {
 	_Atomic uint64_t oldest_ns;
 	_Atomic uint64_t size_base; /* file size that was there before the first reservation */
 	_Atomic uint64_t kick_records,
-		kick_bytes;	    /* at risk at which an append wakes the flusher */
-	_Atomic uint32_t kick;	    /* futex: something to do for the flusher */
-	_Atomic uint32_t progress;  /* futex: covered moved, or poisoned, or demoted */
-	_Atomic uint32_t waiters;   /* appends and drains that wait on progress */
+		kick_bytes; /* at risk at which an append wakes the flusher */
+	_Atomic uint64_t
+		refused_ns;	   /* when an append first found no room, since the flusher asked */
+	_Atomic uint32_t kick;	   /* futex: something to do for the flusher */
+	_Atomic uint32_t progress; /* futex: covered moved, or poisoned, or demoted */
+	_Atomic uint32_t waiters;  /* appends and drains that wait on progress */
 	_Atomic uint32_t want_full; /* somebody called fsync, not only fdatasync */
 	_Atomic uint32_t poison_errno;
 	_Atomic uint64_t poison_at; /* value of `failures` when it was poisoned; 0 never */
@@ -143,11 +145,17 @@ static inline bool sg_ledger_nothing_to_cover(const struct sg_ledger *l)
 }
 
 /*
- * Its flusher's question to the window controller. `in` says what the ledger does not know (sync times, sync in
- * flight, `fixed`, waiters beyond its own, arrival); the rest is filled in, and the marks at which an append
+ * Its flusher's question to the window controller. *p is what the controller remembers, `in` says what neither knows
+ * (sync in flight, `fixed`, waiters beyond the ledger's own); the rest is filled in, and the marks at which an append
  * kicks are set. The flusher reads `kick` before and sleeps on that value: so no append is missed.
  */
-struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_flush_in in);
+struct sg_window_flush_out sg_ledger_ask(struct sg_ledger *l, struct sg_window_pace *p,
+					 struct sg_window_flush_in in);
+
+/* Around each sync of its flusher: what the controller has to remember of it. One caller at a time. */
+void sg_ledger_pace_begin(struct sg_ledger *l, struct sg_window_pace *p, uint64_t now_ns);
+void sg_ledger_pace_end(struct sg_ledger *l, struct sg_window_pace *p, uint64_t now_ns,
+			uint64_t sync_ns);
 
 void sg_ledger_kick(struct sg_ledger *l);
 void sg_ledger_progress(struct sg_ledger *l);

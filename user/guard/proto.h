@@ -22,7 +22,7 @@
 
 #include "guard/identity.h"
 
-#define SG_PROTO_VERSION 1
+#define SG_PROTO_VERSION 2
 
 enum sg_msg_kind {
 	SG_MSG_HELLO = 1,
@@ -48,8 +48,8 @@ struct sg_msg {
 			uint32_t mode; /* enum sg_mode wanted */
 			uint64_t max_records, max_bytes, max_delay_ns, stall_ns;
 			uint32_t on_error;
-			uint32_t pad;
-			uint64_t size; /* of the file when it was enrolled */
+			uint32_t fixed; /* adapt = off */
+			uint64_t size;	/* of the file when it was enrolled */
 			struct sg_file_id id;
 		} enrol;
 		struct {

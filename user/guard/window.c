@@ -10,6 +10,15 @@
  *
  * A measurement begins and ends with a sync that ends, so that it holds whole groups, and leaves
  * out the first two sync times after a change of sides, in which syncs of the other side still end.
+ *
+ * DESIGN of the flush. Two ways to run a window of R records over a disk whose sync takes S, when L records/s want in:
+ *
+ *   early   begin at R - L S or before, append on meanwhile:  L while L S <= R / 2, then R / 2 S
+ *   late    begin when full, let everybody wait:              R / (S + R / L)
+ *
+ * They meet at L S = R. The same with the time bound D in place of R, where they meet at S = 0.62 D. So both t and L
+ * must be known; L is counted only while there is room (arrived()), else the late way would seem to have little load,
+ * take the early one, and so on to and fro.
  */
 #include <string.h>
 
@@ -365,7 +374,94 @@ void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t c
 		measure_begin(g, now_ns, calls_total);
 }
 
+/* ---- what is remembered of the disk and the load ---- */
+
+#define ARRIVED_RECORDS 32		   /* a rate is taken over so many, */
+#define ARRIVED_NS	UINT64_C(20000000) /* or over so long; */
+#define ARRIVED_LEAST	8 /* and where an append was refused, over at least so many */
+
+/* What arrived from since_ns until the first refusal is what is offered; later appends were kept waiting. */
+static void arrived(struct sg_window_pace *p, const struct sg_window_seen *seen)
+{
+	bool refused = seen->refused_ns && seen->refused_ns < seen->now_ns;
+	uint64_t until = refused ? seen->refused_ns : seen->now_ns;
+	uint64_t ns = until > p->since_ns ? until - p->since_ns : 0;
+	uint64_t records = seen->records > p->since_records ? seen->records - p->since_records : 0;
+	uint64_t bytes = seen->bytes > p->since_bytes ? seen->bytes - p->since_bytes : 0;
+	bool enough =
+		refused ? records >= ARRIVED_LEAST : records >= ARRIVED_RECORDS || ns >= ARRIVED_NS;
+
+	if (!enough && !refused && p->since_ns)
+		return;
+	if (enough && p->since_ns) {
+		ns = max_u64(ns, 1);
+		p->records_per_s =
+			sg_window_smooth_ns(p->records_per_s, mul_div(records, 1000000000, ns));
+		p->bytes_per_s =
+			sg_window_smooth_ns(p->bytes_per_s, mul_div(bytes, 1000000000, ns));
+	}
+	p->since_ns = seen->now_ns;
+	p->since_records = seen->records;
+	p->since_bytes = seen->bytes;
+}
+
+static uint64_t median_of_3(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t lo = min_u64(a, b), hi = max_u64(a, b);
+
+	return clamp_u64(c, lo, hi);
+}
+
+static uint64_t recent(const struct sg_window_pace *p, unsigned int ago)
+{
+	return p->recent_ns[(p->syncs - 1 - ago) % SG_WINDOW_RECENT];
+}
+
+static uint64_t typical(const struct sg_window_pace *p)
+{
+	uint64_t last = recent(p, 0), t = sg_window_smooth_ns(p->t_ns, last), median;
+
+	if (p->syncs < 3)
+		return t;
+	median = median_of_3(last, recent(p, 1), recent(p, 2));
+	if ((median / 2 > t && last / 2 > t) || (median < t / 2 && last < t / 2))
+		return median;
+	return t;
+}
+
+static uint64_t high_quantile(const struct sg_window_pace *p)
+{
+	uint64_t n = min_u64(p->syncs, SG_WINDOW_RECENT), first = 0, second = 0, v, i;
+
+	for (i = 0; i < n; i++) {
+		v = p->recent_ns[i];
+		second = max_u64(second, min_u64(v, first));
+		first = max_u64(first, v);
+	}
+	return n < 4 ? first : second;
+}
+
+void sg_window_pace_begin(struct sg_window_pace *p, const struct sg_window_seen *seen)
+{
+	arrived(p, seen);
+	p->last_begin_ns = seen->now_ns;
+}
+
+void sg_window_pace_end(struct sg_window_pace *p, const struct sg_window_seen *seen,
+			uint64_t sync_ns, unsigned int waiters)
+{
+	arrived(p, seen);
+	p->recent_ns[p->syncs++ % SG_WINDOW_RECENT] = sync_ns;
+	p->t_ns = typical(p);
+	p->high_ns = high_quantile(p);
+	p->company = waiters;
+	p->last_end_ns = seen->now_ns;
+}
+
 /* ---- flushing ---- */
+
+#define STALE_MAX_NS   UINT64_C(200000)	  /* a woken caller is gone from the count by then */
+#define COMPANY_MAX_NS UINT64_C(10000000) /* the longest wait for company */
 
 /* Stamped by a thread that read the clock a little later, or by a broken one: not in the future. */
 static uint64_t oldest_ns(const struct sg_window_flush_in *in)
@@ -373,13 +469,33 @@ static uint64_t oldest_ns(const struct sg_window_flush_in *in)
 	return min_u64(in->oldest_at_risk_ns, in->now_ns);
 }
 
+/* The least that a sync begun now must be expected to take, by what others see and by what has not ended yet. */
+static uint64_t evidence_ns(const struct sg_window_flush_in *in)
+{
+	uint64_t age = 0;
+
+	if (in->in_flight_since_ns && in->in_flight_since_ns < in->now_ns)
+		age = in->now_ns - in->in_flight_since_ns;
+	return max_u64(in->device_ns, age);
+}
+
+static uint64_t t_ns(const struct sg_window_flush_in *in)
+{
+	return max_u64(in->sync_ns_smoothed, evidence_ns(in));
+}
+
+static uint64_t high_ns(const struct sg_window_flush_in *in)
+{
+	return max_u64(in->sync_ns_high, t_ns(in));
+}
+
 static uint64_t lead_ns(const struct sg_window_flush_in *in)
 {
-	uint64_t t3 = mul_div(in->sync_ns_smoothed, 3, 1);
+	uint64_t lead = in->sync_ns_high ? mul_div(high_ns(in), 3, 2) : mul_div(t_ns(in), 3, 1);
 
-	if (!t3) /* no sync yet: as for a slow disk */
+	if (!lead) /* no sync yet: as for a slow disk */
 		return in->max_delay_ns / 2;
-	return clamp_u64(t3, in->max_delay_ns / 8, in->max_delay_ns / 2);
+	return clamp_u64(lead, in->max_delay_ns / 8, in->max_delay_ns / 2);
 }
 
 static uint64_t soft_mark(uint64_t max)
@@ -391,24 +507,55 @@ static uint64_t soft_mark(uint64_t max)
 static uint64_t hard_mark(const struct sg_window_flush_in *in, uint64_t at_risk, uint64_t max,
 			  uint64_t per_s)
 {
-	uint64_t age = in->now_ns - oldest_ns(in), fill;
+	uint64_t age = in->now_ns - oldest_ns(in), t = t_ns(in), fill;
 
-	if (!in->sync_ns_smoothed)
+	if (!t)
 		return soft_mark(max);
+	t = max_u64(add_saturated(t, t / 2), in->sync_ns_high);
 	if (per_s)
-		fill = mul_div(per_s, in->sync_ns_smoothed, UINT64_C(1000000000));
+		fill = mul_div(per_s, t, UINT64_C(1000000000));
 	else
-		fill = mul_div(at_risk, in->sync_ns_smoothed, max_u64(age, 1));
-	fill = add_saturated(fill, fill / 2);
+		fill = mul_div(at_risk, t, max_u64(age, 1));
 	return clamp_u64(max - min_u64(fill, max), soft_mark(max), max_u64(max - max / 8, 1));
 }
 
+/* Does so much arrive during one sync that it fills a window of `max`? Once it did, 4/5 will do. */
+static bool fills(const struct sg_window_flush_in *in, uint64_t per_s, uint64_t max)
+{
+	uint64_t fill = mul_div(per_s, t_ns(in), UINT64_C(1000000000));
+
+	return per_s && fill >= (in->late ? max - max / 5 : max);
+}
+
+static bool is_late(const struct sg_window_flush_in *in)
+{
+	uint64_t d = in->max_delay_ns;
+
+	return fills(in, in->records_per_s, in->max_records) ||
+	       fills(in, in->bytes_per_s, in->max_bytes) ||
+	       t_ns(in) >= max_u64(in->late ? d / 2 : d / 2 + d / 8, 1);
+}
+
 /* The earliest begin that keeps the share of time in sync under its target. */
-static uint64_t pace_ns(const struct sg_window_flush_in *in)
+static uint64_t share_ns(const struct sg_window_flush_in *in)
 {
 	unsigned int share = in->share_permille ? in->share_permille : SG_WINDOW_SHARE;
 
-	return add_saturated(in->last_begin_ns, mul_div(in->sync_ns_smoothed, 1000, share));
+	return add_saturated(in->last_begin_ns, mul_div(t_ns(in), 1000, share));
+}
+
+/* From when on those who wait are heeded. */
+static uint64_t heed_ns(const struct sg_window_flush_in *in, bool late)
+{
+	uint64_t end = min_u64(in->last_end_ns, in->now_ns), t = t_ns(in);
+
+	if (in->fixed || !in->last_end_ns || (!late && in->company < 2))
+		return 0;
+	if (in->company >= 2 && in->waiters < in->company &&
+	    in->records_at_risk < soft_mark(in->max_records) &&
+	    in->bytes_at_risk < soft_mark(in->max_bytes))
+		return end + min_u64(t / 2, COMPANY_MAX_NS);
+	return end + min_u64(t / 8, STALE_MAX_NS);
 }
 
 static struct sg_window_flush_out flush_wait(const struct sg_window_flush_in *in, uint64_t due_ns)
@@ -416,39 +563,75 @@ static struct sg_window_flush_out flush_wait(const struct sg_window_flush_in *in
 	uint64_t hard_r = hard_mark(in, in->records_at_risk, in->max_records, in->records_per_s);
 	uint64_t hard_b = hard_mark(in, in->bytes_at_risk, in->max_bytes, in->bytes_per_s);
 	uint64_t soft_r = soft_mark(in->max_records), soft_b = soft_mark(in->max_bytes);
-	struct sg_window_flush_out out = { SG_FLUSH_WAIT, due_ns, soft_r, soft_b };
+	struct sg_window_flush_out out = { SG_FLUSH_WAIT, due_ns, soft_r, soft_b, false };
 
 	if (in->records_at_risk >= hard_r || in->bytes_at_risk >= hard_b)
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
 	if (in->records_at_risk < soft_r && in->bytes_at_risk < soft_b)
 		return out;
-	if (!in->last_begin_ns || in->now_ns >= pace_ns(in))
+	if (!in->last_begin_ns || in->now_ns >= share_ns(in))
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
-	out.until_ns = min_u64(due_ns, pace_ns(in));
+	out.until_ns = min_u64(due_ns, share_ns(in));
 	out.records_mark = hard_r;
 	out.bytes_mark = hard_b;
 	return out;
 }
 
-static struct sg_window_flush_out fixed_wait(const struct sg_window_flush_in *in, uint64_t due_ns)
+/* Not before a bound is reached. */
+static struct sg_window_flush_out full_wait(const struct sg_window_flush_in *in, uint64_t due_ns)
 {
 	if (in->records_at_risk >= in->max_records || in->bytes_at_risk >= in->max_bytes)
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
-	return (struct sg_window_flush_out){ SG_FLUSH_WAIT, due_ns, in->max_records,
-					     in->max_bytes };
+	return (struct sg_window_flush_out){ SG_FLUSH_WAIT, due_ns, in->max_records, in->max_bytes,
+					     false };
 }
 
-struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in)
+static bool no_room(const struct sg_window_flush_in *in)
 {
-	uint64_t lead = in->fixed ? 0 : lead_ns(in);
+	return !in->oldest_at_risk_ns || !in->max_delay_ns || !in->max_records || !in->max_bytes;
+}
+
+static struct sg_window_flush_out flush(const struct sg_window_flush_in *in, bool late)
+{
+	uint64_t lead = in->fixed || late ? 0 : lead_ns(in);
 	uint64_t due_ns = add_saturated(oldest_ns(in), in->max_delay_ns - lead);
+	uint64_t heed = heed_ns(in, late);
+	struct sg_window_flush_out out;
 
 	if (!in->oldest_at_risk_ns && !in->records_at_risk && !in->bytes_at_risk)
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_IDLE };
 	if (in->sync_in_flight)
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_HOLD };
-	if (in->waiters || !in->oldest_at_risk_ns || !in->max_delay_ns || !in->max_records ||
-	    !in->max_bytes || in->now_ns >= due_ns)
+	if (no_room(in) || in->now_ns >= due_ns || (in->waiters && in->now_ns >= heed))
 		return (struct sg_window_flush_out){ .what = SG_FLUSH_NOW };
-	return in->fixed ? fixed_wait(in, due_ns) : flush_wait(in, due_ns);
+	out = in->fixed || late ? full_wait(in, due_ns) : flush_wait(in, due_ns);
+	if (out.what == SG_FLUSH_WAIT && in->waiters)
+		out.until_ns = min_u64(out.until_ns, heed);
+	return out;
+}
+
+struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in)
+{
+	bool late = !in->fixed && is_late(in);
+	struct sg_window_flush_out out = flush(in, late);
+
+	out.late = late;
+	return out;
+}
+
+struct sg_window_flush_out sg_window_decide(struct sg_window_pace *p, struct sg_window_flush_in in)
+{
+	struct sg_window_flush_out out;
+
+	in.sync_ns_smoothed = p->t_ns;
+	in.sync_ns_high = p->high_ns;
+	in.records_per_s = p->records_per_s;
+	in.bytes_per_s = p->bytes_per_s;
+	in.last_begin_ns = p->last_begin_ns;
+	in.last_end_ns = p->last_end_ns;
+	in.company = p->company;
+	in.late = p->late;
+	out = sg_window_flush(&in);
+	p->late = out.late;
+	return out;
 }

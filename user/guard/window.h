@@ -112,6 +112,45 @@ void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t c
 
 /* ---- flushing ---- */
 
+/*
+ * What the controller remembers of one file's disk and load. Pure data, all zero is a valid start; it may lie in
+ * shared memory, and whatever stands there does no harm beyond a bad guess inside the bounds. One writer at a time.
+ */
+#define SG_WINDOW_RECENT 8
+
+struct sg_window_pace {
+	uint64_t recent_ns[SG_WINDOW_RECENT];	       /* the last sync times, a ring */
+	uint64_t syncs;				       /* so many have ended */
+	uint64_t t_ns;				       /* typical sync time; 0: none yet */
+	uint64_t high_ns;			       /* a high quantile of the recent ones */
+	uint64_t records_per_s, bytes_per_s;	       /* offered while there is room; 0: unknown */
+	uint64_t since_ns, since_records, since_bytes; /* where the count of arrivals begins */
+	uint64_t last_begin_ns, last_end_ns;
+	uint32_t company; /* callers that waited when the last sync ended */
+	uint32_t late;	  /* the last answer was: the disk is too slow to begin early */
+};
+
+/* The counts of a file at now_ns. */
+struct sg_window_seen {
+	uint64_t now_ns;
+	uint64_t records, bytes; /* admitted since the start, cumulative */
+	uint64_t refused_ns; /* when an append first found no room, since last asked; 0: none did */
+};
+
+/* A sync begins. Call it right before. */
+void sg_window_pace_begin(struct sg_window_pace *p, const struct sg_window_seen *seen);
+
+/*
+ * A sync that took sync_ns has ended, with `waiters` callers waiting now (those it served included, as far as they have
+ * not woken up yet).
+ *
+ * t: jbd2's smoothing, but when the median of the last three and the last sync agree that it is off by more than 2 ×,
+ * it becomes that median: two slow syncs, or two fast ones, are enough, and one outlier is forgotten with the next.
+ * high: the second longest of the last eight (the longest of fewer than four), so one outlier is none.
+ */
+void sg_window_pace_end(struct sg_window_pace *p, const struct sg_window_seen *seen,
+			uint64_t sync_ns, unsigned int waiters);
+
 enum sg_flush {
 	SG_FLUSH_IDLE, /* nothing is at risk: ask again after an append */
 	SG_FLUSH_WAIT, /* ask again at until_ns, or when a mark is passed, or when somebody waits */
@@ -127,13 +166,20 @@ struct sg_window_flush_in {
 	uint64_t max_delay_ns; /* the policy's bounds; a bound of 0 leaves no room: sync now */
 	uint64_t max_records;
 	uint64_t max_bytes;
-	uint64_t sync_ns_smoothed; /* sg_window_smooth_ns() of this file's syncs; 0: none yet */
-	uint64_t last_begin_ns;	   /* when the last background sync began; 0: none yet */
-	uint64_t records_per_s;	   /* arrival; 0: unknown, then judged from what is at risk */
+	uint64_t sync_ns_smoothed; /* typical time of this file's syncs; 0: none yet */
+	uint64_t sync_ns_high;	   /* a high quantile of it; 0: unknown, then 3 × the typical */
+	uint64_t device_ns;	   /* what syncs of others take on its device now; 0: unknown */
+	uint64_t
+		in_flight_since_ns; /* when a sync began on its device that has not ended; 0: none */
+	uint64_t last_begin_ns;	    /* when the last background sync began; 0: none yet */
+	uint64_t last_end_ns;	    /* when it ended; 0: none yet */
+	uint64_t records_per_s;	    /* arrival; 0: unknown, then judged from what is at risk */
 	uint64_t bytes_per_s;
 	unsigned int waiters; /* callers blocked until something is durable (drain, full window) */
+	unsigned int company; /* how many they were when the last sync ended */
 	unsigned int share_permille; /* target for the share of time in sync; 0: SG_WINDOW_SHARE */
 	bool sync_in_flight;
+	bool late;  /* the last answer's */
 	bool fixed; /* the bounds are a program's own, exact: nothing begins before one is reached */
 };
 
@@ -145,17 +191,31 @@ struct sg_window_flush_out {
 	uint64_t
 		records_mark; /* SG_FLUSH_WAIT: ask again as soon as this much is at risk; else 0 */
 	uint64_t bytes_mark;
+	bool late; /* the disk is too slow to begin early; give it back with the next question */
 };
 
 /*
  * When must the background sync begin? No append is admitted once the oldest at risk (one whose
- * sync is in flight included) is older than max_delay, so a sync must END before that: it begins at
- * oldest + max_delay - clamp(3 t, max_delay / 8, max_delay / 2), not earlier, since each sync costs
- * the same however much it carries. It begins sooner
- *  - when a caller is blocked;
+ * sync is in flight included) is older than max_delay, and none while records or bytes are at their bounds.
+ *
+ * While the disk is fast enough, a sync must END before that, and appends go on meanwhile: it begins at
+ * oldest + max_delay - lead, with lead = clamp(1.5 × high, max_delay / 8, max_delay / 2) (3 t if high is unknown), not
+ * earlier, since each sync costs the same however much it carries. It begins sooner
+ *  - when a caller is blocked (see below);
  *  - when records or bytes pass the hard mark, where by the arrival rate the rest would fill up
  *    during the sync (at least half and at most 7/8 of the bound);
  *  - when they pass the soft mark, one half, if the share of time in sync stays under its target.
+ *
+ * When the disk is so slow that a window fills up during one sync (arrival × t >= the bound; or t >= 5/8 of max_delay),
+ * half a window at a time is half the throughput, however early it begins: then it begins late, when a bound is
+ * reached or a caller is blocked, and carries all there is room for. It returns from there below 4/5 (and 1/2).
+ * docs/window.md has the arithmetic.
+ *
+ * t and high count no less than device_ns and than the age of the sync in flight: that one has not ended is evidence.
+ *
+ * A blocked caller begins a sync at once; but those whom the last sync served need a moment to wake up, so when late or
+ * in company waiters are heeded only min(t / 8, 200 us) after its end; and where at least two waited then, and less
+ * than half of the window is at risk, the sync waits for as many again, for min(t / 2, 10 ms) at most.
  *
  * If `fixed`, it begins when a bound is reached, when max_delay has passed, or when a caller is blocked, and
  * not before: the marks are the bounds.
@@ -163,5 +223,9 @@ struct sg_window_flush_out {
  * Something at risk never gives SG_FLUSH_IDLE. Pure.
  */
 struct sg_window_flush_out sg_window_flush(const struct sg_window_flush_in *in);
+
+/* The same with what *p remembers: fills in sync times, arrival, company, the last sync and `late`, and keeps the
+ * answer's `late`. */
+struct sg_window_flush_out sg_window_decide(struct sg_window_pace *p, struct sg_window_flush_in in);
 
 #endif

@@ -63,6 +63,7 @@ static struct sg_tail *hold_tail(struct spool *s, struct sg_ledger_snapshot *sna
 	*upto = atomic_load(&s->appended);
 	*error = sg_latched(s) ? -sg_latched(s) : t->bad;
 	sg_ledger_begin(&s->ledger, snap, sg_now_ns());
+	sg_ledger_pace_begin(&s->ledger, &s->pace, snap->began_ns);
 	pthread_mutex_unlock(&s->state);
 	return t;
 }
@@ -135,8 +136,9 @@ static int issue(void *arg, bool full, struct sg_group_times *times)
 		took_ns = times->ended_ns - times->began_ns;
 		atomic_fetch_add(&s->syncs, 1);
 		atomic_fetch_add(&s->sync_ns, took_ns);
-		atomic_store(&s->smoothed_ns,
-			     sg_window_smooth_ns(atomic_load(&s->smoothed_ns), took_ns));
+		pthread_mutex_lock(&s->state);
+		sg_ledger_pace_end(&s->ledger, &s->pace, times->ended_ns, took_ns);
+		pthread_mutex_unlock(&s->state);
 		if (error)
 			failed(s, t, error);
 		else
@@ -353,14 +355,18 @@ bool sg_must_sync_itself(const struct spool *s)
 
 /* ---- the flusher ---- */
 
-static struct sg_window_flush_out ask(struct spool *s, uint64_t last_begin_ns)
+static struct sg_window_flush_out ask(struct spool *s)
 {
-	struct sg_window_flush_in in = { .sync_ns_smoothed = atomic_load(&s->smoothed_ns),
-					 .last_begin_ns = last_begin_ns,
-					 .fixed = s->c.sync == SPOOL_SYNC_BATCH };
+	struct sg_window_flush_in in = { .fixed = s->c.sync == SPOOL_SYNC_BATCH };
+	struct sg_window_flush_out out;
 
 	in.sync_in_flight = atomic_load(&s->group.lock) == SG_GROUP_LEADS;
-	return sg_ledger_ask(&s->ledger, in);
+	pthread_mutex_lock(&s->state);
+	if (in.sync_in_flight)
+		in.in_flight_since_ns = s->pace.last_begin_ns;
+	out = sg_ledger_ask(&s->ledger, &s->pace, in);
+	pthread_mutex_unlock(&s->state);
+	return out;
 }
 
 /* All at risk is still inside the kernel. Whoever comes back from there first wakes us. */
@@ -375,7 +381,7 @@ static void *flusher(void *arg)
 {
 	struct spool *s = arg;
 	struct sg_window_flush_out out;
-	uint64_t last_begin_ns = 0, now_ns;
+	uint64_t now_ns;
 	struct sg_news news;
 	uint32_t seen;
 
@@ -384,12 +390,11 @@ static void *flusher(void *arg)
 		seen = atomic_load(&s->ledger.kick);
 		if (atomic_load(&s->stop) || sg_latched(s))
 			return NULL;
-		out = ask(s, last_begin_ns);
+		out = ask(s);
 		now_ns = sg_now_ns();
 		if (out.what == SG_FLUSH_NOW && sg_ledger_nothing_to_cover(&s->ledger)) {
 			starve(s, seen);
 		} else if (out.what == SG_FLUSH_NOW) {
-			last_begin_ns = now_ns;
 			news = (struct sg_news){ 0 };
 			sg_sync(s, &news); /* its error is latched, or told */
 			sg_tell(s, &news);

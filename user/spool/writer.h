@@ -81,7 +81,8 @@ struct spool {
 	struct sg_group group;
 	struct sg_ledger ledger;
 	_Atomic uint64_t failures; /* the ledger's clock of failures */
-	_Atomic uint64_t syncs, sync_ns, smoothed_ns;
+	_Atomic uint64_t syncs, sync_ns;
+	struct sg_window_pace pace; /* under `state` */
 
 	bool flushes; /* there is a flusher: BATCH and ADAPTIVE */
 	pthread_t flusher;
