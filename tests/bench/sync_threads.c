@@ -89,7 +89,7 @@ int main(int argc, char **argv)
 	atomic_store(&stop, 1);
 	for (i = 0; i < n; i++)
 		pthread_join(t[i], NULL);
-	printf("%.0f\n", (double)atomic_load(&records) / (now_s() - began));
+	printf("%.2f\n", (double)atomic_load(&records) / (now_s() - began));
 	free(t);
 	return 0;
 }
