@@ -378,7 +378,7 @@ void sg_window_group_done(struct sg_window_group *g, uint64_t now_ns, uint64_t c
 
 #define ARRIVED_RECORDS 32		   /* a rate is taken over so many, */
 #define ARRIVED_NS	UINT64_C(20000000) /* or over so long; */
-#define ARRIVED_LEAST	8 /* and where an append was refused, over at least so many */
+#define ARRIVED_LEAST	2 /* and where an append was refused, over at least so many */
 
 /* What arrived from since_ns until the first refusal is what is offered; later appends were kept waiting. */
 static void arrived(struct sg_window_pace *p, const struct sg_window_seen *seen)
