@@ -25,15 +25,15 @@
 #include "guard/window.h"
 
 #define MEASURE_MIN_NS UINT64_C(20000000) /* 20 ms */
-#define MEASURE_SYNCS  16		  /* and at least as many smoothed sync times */
+#define MEASURE_SYNCS  8		  /* and at least as many smoothed sync times */
 #define PAUSE_FACTOR   8  /* a measurement that takes this many times its length held a pause */
 #define COMPANY_X16    24 /* mean callers, 1.5: fewer is a lone caller */
 /*
  * Grouping must be this much better to be chosen, and to be kept. A measurement of a few dozen records is off by some
  * per cent, and what no measurement can tell apart is left as the program and its file system do it by themselves.
  */
-#define CHOSEN_PCT  110
-#define KEPT_PCT    105
+#define CHOSEN_PCT 115
+#define KEPT_PCT   107
 #define PLAIN_PCT   150 /* and so much to be chosen after one pair of measurements */
 #define FACTOR_MIN  16
 #define FACTOR_MAX  128

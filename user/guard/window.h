@@ -96,8 +96,8 @@ uint64_t sg_window_group_wait_ns(const struct sg_window_group *g,
  * taken may just leave). sync_ns: how long the kernel sync took. concurrent_callers: threads inside
  * a sync call of this file when it ended, the caller included.
  *
- * Alternates measurements of both sides, by completed calls per second over at least 20 ms, 16
- * smoothed sync times and 16 syncs, and runs the better one: grouping if it is 10 % better (5 % to be
+ * Alternates measurements of both sides, by completed calls per second over at least 20 ms, 8
+ * smoothed sync times and 8 syncs, and runs the better one: grouping if it is 15 % better (7 % to be
  * kept), since what no measurement can tell apart is best left as it is. A change of sides needs two
  * pairs of measurements, of which the better of each side counts, so that one stall decides
  * nothing; of the first trial one pair, if it is plain even so. The other side is tried again after 16, 32, 64 and then every 128 times what the trial
