@@ -16,6 +16,7 @@ test_sanitized_words() { again cli/test_words; }
 test_sanitized_policy() { again cli/test_policy; }
 test_sanitized_enable() { again cli/test_enable; }
 test_sanitized_json() { again cli/test_json; }
+test_sanitized_window() { again cli/test_window; }
 test_sanitized_run() { again cli/test_run; }
 test_sanitized_spool() { again spool/test_spool_command; }
 tap_main

@@ -74,7 +74,8 @@ extern const struct cli_object *const cli_objects[]; /* ends with NULL */
 
 /* The objects, one file each. */
 extern const struct cli_object cli_run, cli_observe, cli_enable, cli_disable, cli_feature, cli_file,
-	cli_device, cli_session, cli_stall, cli_policy, cli_spool, cli_version, cli_help;
+	cli_device, cli_session, cli_stall, cli_policy, cli_spool, cli_window, cli_version,
+	cli_help;
 
 /* Run what the words name. Returns an exit code. */
 int cli_dispatch(int argc, char **argv);

@@ -5,9 +5,9 @@
 #include "cli/cli.h"
 
 const struct cli_object *const cli_objects[] = {
-	&cli_run,     &cli_observe, &cli_enable, &cli_disable, &cli_file,
-	&cli_device,  &cli_session, &cli_stall,	 &cli_policy,  &cli_spool,
-	&cli_feature, &cli_version, &cli_help,	 NULL,
+	&cli_run,    &cli_observe, &cli_enable,	 &cli_disable, &cli_file,
+	&cli_device, &cli_session, &cli_stall,	 &cli_policy,  &cli_spool,
+	&cli_window, &cli_feature, &cli_version, &cli_help,    NULL,
 };
 
 int main(int argc, char **argv)
