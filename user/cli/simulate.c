@@ -618,12 +618,13 @@ static uint64_t best_fixed(const struct sim_setup *s)
 
 uint64_t sim_best(const struct sim_setup *s)
 {
-	struct state *best = calloc(2 * KEPT, sizeof(*best)), *next = best + KEPT;
+	struct state *best = calloc(2 * KEPT, sizeof(*best)), *next;
 	unsigned int n = 1, more, i, j;
 	uint64_t ns, most;
 
 	if (!best)
 		return 0;
+	next = best + KEPT;
 	begin(best);
 	for (ns = 0; ns < s->duration_ns; n = more) {
 		ns = min_u64(ns + SLICE_NS, s->duration_ns);
