@@ -209,70 +209,17 @@ struct packet {
 /* Returns 1 with a packet, 0 when there is none now, -1 when the peer is gone or speaks nonsense. */
 static int receive(int fd, struct packet *p)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(4 * sizeof(int))];
-	} control;
-	struct iovec iov = { &p->m, sizeof(p->m) };
-	struct msghdr h = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c;
-	ssize_t n;
-	size_t i, fds;
-	int got;
+	int err = sg_msg_receive(fd, &p->m, &p->fd, &p->from, MSG_DONTWAIT);
 
-	p->fd = -1;
-	p->from = (struct ucred){ 0 };
-	n = recvmsg(fd, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	for (c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c)) {
-		if (c->cmsg_level != SOL_SOCKET)
-			continue;
-		if (c->cmsg_type == SCM_CREDENTIALS)
-			memcpy(&p->from, CMSG_DATA(c), sizeof(p->from));
-		if (c->cmsg_type != SCM_RIGHTS)
-			continue;
-		fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (i = 0; i < fds; i++) {
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (p->fd < 0)
-				p->fd = got;
-			else
-				close(got);
-		}
-	}
-	if (n == sizeof(p->m) && p->m.version == SG_PROTO_VERSION && !(h.msg_flags & MSG_TRUNC))
+	if (err == 0)
 		return 1;
-	if (p->fd >= 0)
-		close(p->fd);
-	return -1;
+	return err == -EAGAIN ? 0 : -1;
 }
 
+/* A peer that does not read must not stop us. */
 static bool answer(int to, struct sg_msg *m, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-
-	m->version = SG_PROTO_VERSION;
-	if (fd >= 0) {
-		h.msg_control = control.bytes;
-		h.msg_controllen = sizeof(control.bytes);
-		c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	/* A peer that does not read must not stop us. */
-	return sendmsg(to, &h, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(*m);
+	return sg_msg_send(to, m, fd, MSG_DONTWAIT) == 0;
 }
 
 static bool answer_read_only(int to, struct sg_msg *m, int memfd)

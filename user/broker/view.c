@@ -96,34 +96,9 @@ static int dial(const char *socket_path)
 
 static int ask(int fd, enum sg_msg_kind kind)
 {
-	struct sg_msg m = { .kind = kind, .version = SG_PROTO_VERSION };
+	struct sg_msg m = { .kind = kind };
 
-	return send(fd, &m, sizeof(m), MSG_NOSIGNAL) == (ssize_t)sizeof(m) ? 0 : -errno;
-}
-
-/* One message and the descriptor with it (-1: none). 0 or -errno. */
-static int hear(int from, struct sg_msg *m, int *fd)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c;
-	ssize_t n;
-
-	*fd = -1;
-	n = recvmsg(from, &h, MSG_CMSG_CLOEXEC);
-	if (n < 0)
-		return -errno;
-	for (c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			memcpy(fd, CMSG_DATA(c), sizeof(int));
-	return n == (ssize_t)sizeof(*m) && m->version == SG_PROTO_VERSION ? 0 : -EPROTO;
+	return sg_msg_send(fd, &m, -1, 0);
 }
 
 /* A descriptor that came with m. Mappings that fail their check are left out. */
@@ -152,7 +127,7 @@ static int read_list(struct sg_view *v, struct sg_view_broker *b, int conn)
 	int err = ask(conn, SG_MSG_LIST), fd = -1;
 
 	while (err == 0) {
-		err = hear(conn, &m, &fd);
+		err = sg_msg_receive(conn, &m, &fd, NULL, 0);
 		if (err == 0 && m.kind == SG_MSG_END)
 			return 0;
 		if (err == 0)
@@ -276,7 +251,7 @@ int sg_broker_stop(const char *socket_path)
 		return conn;
 	err = ask(conn, SG_MSG_STOP);
 	if (err == 0)
-		err = hear(conn, &m, &fd);
+		err = sg_msg_receive(conn, &m, &fd, NULL, 0);
 	if (fd >= 0)
 		close(fd);
 	close(conn);

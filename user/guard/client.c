@@ -75,57 +75,8 @@ bool sg_client_connect(void)
 
 static bool send_with_fd(struct sg_msg *m, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-	ssize_t n;
-
-	m->version = SG_PROTO_VERSION;
 	m->nonce = sg_process.nonce;
-	if (fd >= 0) {
-		memset(&control, 0, sizeof(control));
-		h.msg_control = control.bytes;
-		h.msg_controllen = sizeof(control.bytes);
-		c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	do {
-		n = sendmsg(sg_process.conn, &h, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(*m);
-}
-
-static int receive_with_fd(struct sg_msg *m)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { m, sizeof(*m) };
-	struct msghdr h = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = control.bytes,
-			    .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *c;
-	ssize_t n;
-	int fd = -1;
-
-	do {
-		n = recvmsg(sg_process.conn, &h, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(*m))
-		return -1;
-	for (c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			memcpy(&fd, CMSG_DATA(c), sizeof(int));
-	return fd;
+	return sg_msg_send(sg_process.conn, m, fd, 0) == 0;
 }
 
 static bool map_registry(void)
@@ -133,9 +84,9 @@ static bool map_registry(void)
 	struct sg_msg m;
 	struct stat st;
 	void *mem;
-	int fd = receive_with_fd(&m);
+	int fd;
 
-	if (fd < 0)
+	if (sg_msg_receive(sg_process.conn, &m, &fd, NULL, 0) != 0 || fd < 0)
 		return false;
 	if (m.kind != SG_MSG_WELCOME || fstat(fd, &st) != 0 ||
 	    st.st_size < (off_t)sizeof(struct sg_registry)) {

@@ -65,4 +65,20 @@ struct sg_msg {
 	};
 };
 
+struct ucred;
+
+/*
+ * Send one message, stamped with this version, and a descriptor with it (-1: none). flags: of sendmsg(2),
+ * MSG_NOSIGNAL is added. 0 or -errno. Async-signal-safe; leaves errno alone.
+ */
+int sg_msg_send(int to, struct sg_msg *m, int fd, int flags);
+
+/*
+ * Receive one message, and the first descriptor that came with it (*fd, -1: none; others are closed). from:
+ * who sent it, where the socket passes credentials, or NULL. flags: of recvmsg(2). 0; -errno; -EPROTO, with
+ * nothing left open: the peer is gone, or the message is not one of this version and size.
+ * Async-signal-safe; leaves errno alone.
+ */
+int sg_msg_receive(int from, struct sg_msg *m, int *fd, struct ucred *sender, int flags);
+
 #endif
