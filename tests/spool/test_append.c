@@ -356,6 +356,52 @@ static void test_notify_may_append_in_every_mode(void)
 	}
 }
 
+static void put_durable(const struct dir *d, uint64_t durable)
+{
+	uint8_t raw[SG_DURABLE_BYTES];
+
+	sg_durable_write(raw, sg_frame_seed(MAKE_ID), durable, durable);
+	dir_put(d, "durable", raw, sizeof(raw));
+}
+
+/* A record numbered 0, or of an earlier number, would be none: better none is taken. */
+static void test_behind_the_highest_number_nothing_is_taken(void)
+{
+	struct dir d = dir_begin();
+	struct made m = { 0 };
+	struct spool *s;
+
+	made_header(&m, MAKE_ID, 1, 0);
+	dir_put_segment(&d, 1, &m);
+	put_durable(&d, UINT64_MAX - 2);
+	s = open_spool(&d, NULL);
+	append_one(s, UINT64_MAX - 1);
+	append_one(s, UINT64_MAX);
+	CU_ASSERT_EQUAL(spool_append(s, "more", 4, NULL), -EOVERFLOW);
+	CU_ASSERT_EQUAL(spool_close(s), 0);
+	s = open_spool(&d, NULL);
+	CU_ASSERT_EQUAL(spool_append(s, "more", 4, NULL), -EOVERFLOW);
+	CU_ASSERT_EQUAL(status_of(s).records_at_risk, 0);
+	CU_ASSERT_EQUAL(spool_close(s), 0);
+	check_holds(&d, UINT64_MAX - 1, UINT64_MAX);
+	made_free(&m);
+	dir_end(&d);
+}
+
+static void test_no_segment_is_made_behind_the_highest_number(void)
+{
+	struct dir d = dir_begin();
+	struct made m = { 0 };
+	struct spool *s = NULL;
+
+	made_header(&m, MAKE_ID, 1, 0);
+	dir_put_segment(&d, 1, &m);
+	put_durable(&d, UINT64_MAX);
+	CU_ASSERT_EQUAL(spool_open(&s, d.path, NULL), -EOVERFLOW);
+	made_free(&m);
+	dir_end(&d);
+}
+
 SG_TESTS("append", TEST(test_what_is_appended_is_there_in_every_mode),
 	 TEST(test_pieces_are_one_record), TEST(test_a_record_may_have_64_mib_and_not_a_byte_more),
 	 TEST(test_reopening_goes_on_with_the_numbers_in_the_same_spool),
@@ -363,4 +409,6 @@ SG_TESTS("append", TEST(test_what_is_appended_is_there_in_every_mode),
 	 TEST(test_a_configuration_out_of_range_is_refused),
 	 TEST(test_waiting_begins_a_sync_where_nobody_else_would),
 	 TEST(test_waiting_does_not_wait_for_the_delay_of_a_batch),
-	 TEST(test_notify_may_append_in_every_mode))
+	 TEST(test_notify_may_append_in_every_mode),
+	 TEST(test_behind_the_highest_number_nothing_is_taken),
+	 TEST(test_no_segment_is_made_behind_the_highest_number))

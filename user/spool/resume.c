@@ -345,6 +345,8 @@ int sg_resume(struct spool *s)
 	atomic_store(&s->durable, atomic_load(&s->appended));
 	if (s->tail)
 		return 0;
+	if (atomic_load(&s->appended) == UINT64_MAX)
+		return -EOVERFLOW;
 	err = sg_tail_create(s, atomic_load(&s->appended) + 1, &s->tail);
 	if (!err && fdatasync(s->tail->fd) != 0)
 		err = -errno;

@@ -347,6 +347,9 @@ int sg_tail_append(struct spool *s, const struct iovec *iov, int iovcnt, uint64_
 	uint64_t size;
 	int err = sg_latched(s);
 
+	/* The number behind the highest would be 0, which no frame has. */
+	if (!err && atomic_load(&s->appended) == UINT64_MAX)
+		err = -EOVERFLOW;
 	if (!err)
 		err = make_ready(s, bytes, news);
 	t = s->tail;

@@ -127,7 +127,8 @@ int spool_open(struct spool **spool, const char *dir, const struct spool_config 
  *
  * -EMSGSIZE: longer than SPOOL_RECORD_MAX. -ENOSPC, -EDQUOT: max_bytes or the disk is full; nothing was
  * appended, the spool is valid, and a later try may succeed. -EIO and others: see spool_on_error; in RECORD
- * mode the record itself may be in the file, with its durability unknown. Thread-safe.
+ * mode the record itself may be in the file, with its durability unknown. -EOVERFLOW: record UINT64_MAX is there.
+ * Thread-safe.
  */
 int spool_append(struct spool *spool, const void *data, size_t len, uint64_t *seq);
 
