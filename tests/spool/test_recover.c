@@ -755,14 +755,15 @@ static void test_a_segment_gets_the_name_of_its_number(void)
 	dir_end(&d);
 }
 
-static void test_durable_does_not_say_more_than_is_left(void)
+/* Who goes by the number to know a record again would take a new one for the old one. */
+static void test_the_number_of_a_lost_durable_record_never_comes_again(void)
 {
 	struct dir d = dir_begin();
 	struct model m = model(1, 10, 0);
 	uint8_t raw[SG_DURABLE_BYTES];
-	uint64_t durable = 0, appended = 0;
-	struct made got;
+	struct spool *s = NULL;
 	struct found all;
+	uint64_t seq = 0;
 
 	m.bytes.n -= 1;
 	dir_put_segment(&d, 1, &m.bytes);
@@ -770,12 +771,61 @@ static void test_durable_does_not_say_more_than_is_left(void)
 	dir_put(&d, "durable", raw, sizeof(raw));
 	CU_ASSERT_EQUAL(recover(&d, &all, NULL), 1);
 	CU_ASSERT(all.n == 1 && found_cost(&all, 0, 10, 12, 3));
-	got = dir_get(&d, "durable");
-	CU_ASSERT(sg_durable_read(got.p, got.n, sg_frame_seed(MAKE_ID), &durable, &appended));
-	CU_ASSERT(durable == 9 && appended == 9);
-	CU_ASSERT(settled(&d, 1, 0));
-	made_free(&got);
+	CU_ASSERT(settled(&d, 1, 1));
+	CU_ASSERT_EQUAL_FATAL(spool_open(&s, d.path, NULL), 0);
+	CU_ASSERT_EQUAL(spool_append(s, "new", 3, &seq), 0);
+	CU_ASSERT_EQUAL(seq, 13);
+	CU_ASSERT_EQUAL(spool_close(s), 0);
+	CU_ASSERT_EQUAL(verify(&d, &all, NULL), 1);
+	CU_ASSERT(found_cost(&all, all.n - 1, 10, 12, 3));
 	made_free(&m.bytes);
+	dir_end(&d);
+}
+
+struct consuming {
+	const struct dir *d;
+	uint64_t acked;
+};
+
+/* At the first finding a consumer reads and deletes what it can. */
+static void consume(void *arg, const struct spool_finding *f)
+{
+	struct spool_reader_config config = SPOOL_READER_CONFIG_INIT;
+	struct consuming *c = arg;
+	struct spool_reader *reader;
+	struct spool_record r;
+
+	if (c->acked)
+		return;
+	config.consumer = "a";
+	config.flags = SPOOL_READ_DELETE;
+	CU_ASSERT_EQUAL_FATAL(spool_reader_open(&reader, c->d->path, &config), 0);
+	while (spool_reader_next(reader, &r, 0) == 0)
+		c->acked = r.seq;
+	CU_ASSERT_EQUAL(spool_reader_ack(reader, c->acked), 0);
+	CU_ASSERT_EQUAL(spool_reader_close(reader), 0);
+}
+
+static void test_segments_that_are_consumed_meanwhile_do_not_end_it(void)
+{
+	struct spool_check_config config = SPOOL_CHECK_CONFIG_INIT;
+	struct dir d = dir_begin();
+	struct consuming c = { .d = &d };
+	struct spool_summary sum;
+	struct model m;
+	uint64_t first;
+
+	for (first = 1; first <= 31; first += 10) {
+		m = model(first, 10, 0);
+		dir_put_segment(&d, first, &m.bytes);
+		made_free(&m.bytes);
+	}
+	config.found = consume;
+	config.arg = &c;
+	CU_ASSERT_EQUAL(spool_recover(d.path, &config, &sum), 0);
+	CU_ASSERT_EQUAL(c.acked, 30);
+	CU_ASSERT_EQUAL(sum.last_seq, 40);
+	CU_ASSERT_EQUAL(sum.missing_records, 0);
 	dir_end(&d);
 }
 
@@ -1076,8 +1126,9 @@ SG_TESTS("recover", TEST(test_every_cut_of_100_records_leaves_what_is_whole),
 	 TEST(test_spool_without_any_identity_is_left_alone),
 	 TEST(test_last_segment_without_header_and_frames_is_put_away),
 	 TEST(test_indexes_are_rebuilt), TEST(test_a_segment_gets_the_name_of_its_number),
-	 TEST(test_durable_does_not_say_more_than_is_left), TEST(test_mode_of_a_file_stays),
-	 TEST(test_killed_at_any_step_it_is_completed_by_the_next),
+	 TEST(test_the_number_of_a_lost_durable_record_never_comes_again),
+	 TEST(test_segments_that_are_consumed_meanwhile_do_not_end_it),
+	 TEST(test_mode_of_a_file_stays), TEST(test_killed_at_any_step_it_is_completed_by_the_next),
 	 TEST(test_any_failing_step_is_told_and_completed_by_the_next),
 	 TEST(test_everything_is_synced_before_what_depends_on_it),
 	 TEST(test_no_space_leaves_everything_as_it_was), TEST(test_memory_stays_flat))

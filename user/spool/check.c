@@ -375,8 +375,8 @@ static int check_segment(struct native *n, uint64_t number, bool newest)
 		err = check_open(n, s);
 	else if (err == -EXDEV || err == -EBADMSG)
 		err = check_stranger(n, s, err == -EXDEV);
-	else if (err == -ENOENT && !n->mender) {
-		/* Consumed meanwhile, and with it all before. */
+	else if (err == -ENOENT) {
+		/* Consumed meanwhile, and with it all before: consumers do not ask for the lock. */
 		n->begun = false;
 		err = 0;
 	}
@@ -432,7 +432,8 @@ static int sum_sizes(struct native *n, const struct sg_numbers *segments)
 	return 0;
 }
 
-void sg_check_durable(int dirfd, uint32_t seed, uint64_t *durable)
+/* The hint `durable`: 0 if it is missing or wrong. */
+static void read_durable(int dirfd, uint32_t seed, uint64_t *durable)
 {
 	int fd = openat(dirfd, "durable", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	uint8_t raw[SG_DURABLE_BYTES];
@@ -464,8 +465,7 @@ static void settle_end(struct native *n, uint64_t newest, uint64_t durable)
 }
 
 /* What the writer says first, then which segments there are: so all that it says is there to be seen. */
-static int look_around(struct native *n, struct sg_numbers *segments, uint64_t *durable,
-		       uint32_t *seed)
+static int look_around(struct native *n, struct sg_numbers *segments, uint64_t *durable)
 {
 	int err = sg_dir_list(n->c->dirfd, SG_SEGMENT, segments);
 
@@ -473,18 +473,17 @@ static int look_around(struct native *n, struct sg_numbers *segments, uint64_t *
 		err = find_identity(n, segments);
 	if (err || !n->have_id)
 		return err;
-	*seed = sg_frame_seed(n->id);
-	sg_check_durable(n->c->dirfd, *seed, durable);
+	read_durable(n->c->dirfd, sg_frame_seed(n->id), durable);
 	sg_numbers_free(segments);
 	return sg_dir_list(n->c->dirfd, SG_SEGMENT, segments);
 }
 
-static int check_all(struct native *n, uint32_t *seed)
+static int check_all(struct native *n)
 {
 	struct sg_numbers segments = { 0 };
 	uint64_t durable = 0;
 	size_t i;
-	int err = look_around(n, &segments, &durable, seed);
+	int err = look_around(n, &segments, &durable);
 
 	if (!err)
 		err = sum_sizes(n, &segments);
@@ -496,19 +495,16 @@ static int check_all(struct native *n, uint32_t *seed)
 	return err;
 }
 
-int sg_check_native(struct sg_check *c, const struct sg_mender *mender, uint64_t *last_seq,
-		    uint32_t *seed)
+int sg_check_native(struct sg_check *c, const struct sg_mender *mender)
 {
 	struct native *n = calloc(1, sizeof(*n));
 	int err;
 
 	if (!n)
 		return -ENOMEM;
-	*seed = 0;
 	n->c = c;
 	n->mender = mender;
-	err = check_all(n, seed);
-	*last_seq = n->last;
+	err = check_all(n);
 	free(n);
 	return err;
 }
@@ -551,15 +547,13 @@ int spool_verify(const char *dir, const struct spool_check_config *config,
 		 struct spool_summary *summary)
 {
 	struct sg_check c;
-	uint64_t last;
-	uint32_t seed;
 	int err = sg_check_begin(&c, dir, config);
 
 	if (err)
 		return err;
 	err = sg_check_format(&c);
 	if (!err && c.config.format == SPOOL_FORMAT_NATIVE) {
-		err = sg_check_native(&c, NULL, &last, &seed);
+		err = sg_check_native(&c, NULL);
 		err = err ? err : c.found;
 	} else if (!err) {
 		err = sg_foreign_verify(c.dirfd, c.config.format, &c.config, &c.summary);

@@ -54,12 +54,10 @@ struct sg_mender {
 };
 
 /*
- * Walk the native spool; findings and summary into *c. mender may be NULL. *last_seq, seed: the spool's last valid
- * number, and the CRC of its identity; 0 if it has none. 0 (also with findings), or -errno. -EBADMSG: no header is
- * left in the whole spool, and recovery was to mend it.
+ * Walk the native spool; findings and summary into *c. mender may be NULL. 0 (also with findings), or -errno.
+ * -EBADMSG: no header is left in the whole spool, and recovery was to mend it.
  */
-int sg_check_native(struct sg_check *c, const struct sg_mender *mender, uint64_t *last_seq,
-		    uint32_t *seed);
+int sg_check_native(struct sg_check *c, const struct sg_mender *mender);
 
 /* Fill *c for a call on `dir`; c->dirfd is closed by the caller. 0, -EINVAL (config), or what open(2) returns. */
 int sg_check_begin(struct sg_check *c, const char *dir, const struct spool_check_config *config);
@@ -72,8 +70,5 @@ void sg_check_tell(struct sg_check *c, const struct spool_finding *finding);
 
 /* The format is found, if it was to be. 0 or -errno. */
 int sg_check_format(struct sg_check *c);
-
-/* Read the hint `durable`: *durable is 0 if it is missing or wrong. */
-void sg_check_durable(int dirfd, uint32_t seed, uint64_t *durable);
 
 #endif

@@ -314,8 +314,9 @@ static int own_number(int dirfd, uint64_t number, uint64_t *own)
 	int err = sg_segment_open(&s, dirfd, number, 0, NULL);
 
 	*own = number;
+	/* One that is gone was consumed meanwhile. */
 	if (err)
-		return err == -EBADMSG ? 0 : err;
+		return err == -EBADMSG || err == -ENOENT ? 0 : err;
 	sg_segment_header(s, &h, NULL);
 	*own = h.first_seq;
 	sg_segment_close(s);
@@ -367,32 +368,9 @@ static int name_all_right(struct sg_check *c)
 	return err;
 }
 
-/* A durable number above the last record is not true any more: its records are lost, as was told. */
-static int lower_durable(struct sg_check *c, uint32_t seed, uint64_t last)
-{
-	uint8_t raw[SG_DURABLE_BYTES];
-	uint64_t durable;
-	int fd, err;
-
-	sg_check_durable(c->dirfd, seed, &durable);
-	if (durable <= last)
-		return 0;
-	fd = openat(c->dirfd, "durable", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -errno;
-	sg_durable_write(raw, seed, last, last);
-	err = sg_pwrite_all(fd, raw, sizeof(raw), 0);
-	if (!err && fsync(fd) != 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 static int mend(struct sg_check *c)
 {
 	static const struct sg_mender mender = { keep, cut, finish, take_out };
-	uint64_t last = 0;
-	uint32_t seed = 0;
 	int lock = sg_dir_lock(c->dirfd, mode_of(c->dirfd)), err;
 
 	if (lock < 0)
@@ -403,9 +381,8 @@ static int mend(struct sg_check *c)
 	if (!err)
 		err = name_all_right(c);
 	if (!err)
-		err = sg_check_native(c, &mender, &last, &seed);
-	if (!err)
-		err = lower_durable(c, seed, last);
+		err = sg_check_native(c, &mender);
+	/* `durable` stays as it is: the numbers up to it never come again, also if their records are lost. */
 	if (!err)
 		err = c->index_error;
 	close(lock);
@@ -414,8 +391,6 @@ static int mend(struct sg_check *c)
 
 static int recover_native(struct sg_check *c)
 {
-	uint64_t last;
-	uint32_t seed;
 	int err;
 
 	if (c->nothing)
@@ -425,7 +400,7 @@ static int recover_native(struct sg_check *c)
 	else if (sg_dir_locked(c->dirfd))
 		err = -EBUSY;
 	else
-		err = sg_check_native(c, NULL, &last, &seed);
+		err = sg_check_native(c, NULL);
 	return err ? err : c->found;
 }
 
