@@ -563,6 +563,26 @@ static void test_with_fail_a_failed_sync_is_final(void)
 	dir_end(&d);
 }
 
+/* ENOSPC is the answer to an append that may be tried again; this one is in the file, and none will succeed. */
+static void test_a_sync_for_which_the_disk_has_no_space_is_as_final(void)
+{
+	struct spool_config c = SPOOL_CONFIG_INIT;
+	struct dir d = dir_begin();
+	uint64_t seq = 0;
+	struct spool *s;
+
+	c.sync = SPOOL_SYNC_RECORD;
+	s = open_spool(&d, &c);
+	history_begin();
+	SET(fail_sync, ENOSPC);
+	CU_ASSERT_EQUAL(spool_append(s, "1", 1, &seq), -EIO);
+	CU_ASSERT_EQUAL(seq, 1);
+	CU_ASSERT_EQUAL(spool_append(s, "1", 1, NULL), -EIO);
+	CU_ASSERT_EQUAL(status_of(s).error, -EIO);
+	close_spool(s, -EIO);
+	dir_end(&d);
+}
+
 static void test_an_appender_that_waits_for_room_learns_of_the_failure(void)
 {
 	struct spool_config c = SPOOL_CONFIG_INIT;
@@ -734,6 +754,7 @@ SG_TESTS("commit", TEST(test_with_abort_a_failed_sync_aborts), /* first: it fork
 	 TEST(test_nothing_is_admitted_while_the_oldest_at_risk_is_past_its_time),
 	 TEST(test_a_record_larger_than_the_bound_is_synced_before_its_append_returns),
 	 TEST(test_with_fail_a_failed_sync_is_final),
+	 TEST(test_a_sync_for_which_the_disk_has_no_space_is_as_final),
 	 TEST(test_an_appender_that_waits_for_room_learns_of_the_failure),
 	 TEST(test_with_warn_appending_goes_on_elsewhere_and_the_loss_stays_known),
 	 TEST(test_no_frame_claims_that_a_lost_record_was_durable),

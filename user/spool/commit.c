@@ -68,7 +68,10 @@ static struct sg_tail *hold_tail(struct spool *s, struct sg_ledger_snapshot *sna
 	return t;
 }
 
-/* EINTR says that the wait was interrupted and nothing of the data, which stay dirty; any other error is final. */
+/*
+ * EINTR says that the wait was interrupted and nothing of the data, which stay dirty; any other error is final. So is
+ * the one of a disk that found itself full only now (thin provisioning); but ENOSPC would say that nothing was appended.
+ */
 static int sync_data(int fd)
 {
 	unsigned int n;
@@ -77,7 +80,7 @@ static int sync_data(int fd)
 		if (fdatasync(fd) == 0)
 			return 0;
 		if (errno != EINTR)
-			return errno;
+			return sg_no_space(-errno) ? EIO : errno;
 	}
 	return EINTR;
 }
