@@ -963,6 +963,61 @@ static void a_full_disk_leaves_a_whole_mirror(void)
 	remove_all(top);
 }
 
+static uint64_t said_durable(const struct spool_files *s)
+{
+	uint64_t durable = 0, appended;
+	uint8_t p[SG_DURABLE_BYTES];
+
+	CU_ASSERT_EQUAL(get_file(dst, "durable", p, sizeof(p)), (ssize_t)sizeof(p));
+	CU_ASSERT(sg_durable_read(p, sizeof(p), sg_frame_seed(s->id), &durable, &appended));
+	return durable;
+}
+
+static void what_a_full_disk_refused_is_not_called_durable(void)
+{
+	struct spool_files s = { .next = 1, .id = { 7 } };
+	struct spool_mirror *m;
+	uint8_t p[16384];
+	size_t first, len;
+
+	scratch();
+	add_segment(&s, 0);
+	add_record(&s, 40);
+	first = stream(&s, p);
+	add_record(&s, 40);
+	len = stream(&s, p);
+	CU_ASSERT_EQUAL_FATAL(open_mirror(&m, 0), 0);
+	CU_ASSERT_EQUAL(spool_mirror_write(m, p, first), 0);
+	write_fails_in = 1;
+	CU_ASSERT_EQUAL(spool_mirror_write(m, p + first, len - first), -ENOSPC);
+	write_fails_in = 0;
+	CU_ASSERT_EQUAL(spool_mirror_finish(m), -ENOSPC);
+	spool_mirror_close(m);
+	CU_ASSERT_EQUAL(said_durable(&s), 1);
+	remove_all(top);
+}
+
+/* As who mends a damaged mirror does. */
+static void what_was_removed_from_a_mirror_is_not_called_durable(void)
+{
+	struct spool_files s = native();
+	struct spool_mirror *m;
+	char path[256];
+	uint8_t p[16384];
+
+	scratch();
+	CU_ASSERT_EQUAL_FATAL(open_mirror(&m, 0), 0);
+	CU_ASSERT_EQUAL(spool_mirror_write(m, p, stream(&s, p)), 0);
+	CU_ASSERT_EQUAL(spool_mirror_finish(m), 0);
+	spool_mirror_close(m);
+	snprintf(path, sizeof(path), "%s/%s", dst, s.file[s.n - 1].name);
+	CU_ASSERT_EQUAL(unlink(path), 0);
+	CU_ASSERT_EQUAL_FATAL(open_mirror(&m, 0), 0);
+	CU_ASSERT(said_durable(&s) < strtoull(s.file[s.n - 1].name, NULL, 10));
+	spool_mirror_close(m);
+	remove_all(top);
+}
+
 /* The last thing that a mirror does before a gap is to write what came before it. */
 static void a_write_that_fails_before_a_gap_is_told_instead_of_it(void)
 {
@@ -978,7 +1033,7 @@ static void a_write_that_fails_before_a_gap_is_told_instead_of_it(void)
 	add_record(&s, 4);
 	len = stream(&s, p);
 	CU_ASSERT_EQUAL_FATAL(open_mirror(&m, 0), 0);
-	write_fails_in = 2; /* the header is the first */
+	write_fails_in = 3; /* `durable` and the header are the first */
 	CU_ASSERT_EQUAL(spool_mirror_write(m, p, len), -ENOSPC);
 	write_fails_in = 0;
 	CU_ASSERT_EQUAL(spool_mirror_finish(m), -ENOSPC);
@@ -1209,12 +1264,20 @@ static void a_segment_that_goes_away_is_passed_over(void)
 static void a_directory_is_no_mirror_of_itself(void)
 {
 	struct spool_files s = native();
+	uint8_t p[4096];
 	char also[128];
 
 	scratch();
+	/* What its writer has not written to the end yet must not be taken for a torn tail of the mirror. */
+	s.file[s.n - 1].len -= 3;
+	s.file[s.n - 1].full = s.file[s.n - 1].len;
 	put(src, &s);
 	snprintf(also, sizeof(also), "%s/../src", src);
 	CU_ASSERT_EQUAL(spool_mirror_dir(src, also, NULL, NULL), -EINVAL);
+	CU_ASSERT_EQUAL(get_file(src, s.file[s.n - 1].name, p, sizeof(p)),
+			(ssize_t)s.file[s.n - 1].len);
+	snprintf(also, sizeof(also), "%s/lock", src);
+	CU_ASSERT_EQUAL(access(also, F_OK), -1);
 	remove_all(top);
 }
 
@@ -1224,7 +1287,7 @@ static void bad_sources_are_errors(void)
 	CU_ASSERT_EQUAL(spool_mirror_dir(src, dst, NULL, NULL), -ENOENT);
 	mkdir(src, 0700);
 	CU_ASSERT_EQUAL(spool_mirror_dir(src, dst, NULL, NULL), -EBADMSG);
-	CU_ASSERT_EQUAL(spool_mirror_dir(src, src, NULL, NULL), -EBADMSG);
+	CU_ASSERT_EQUAL(spool_mirror_dir(src, src, NULL, NULL), -EINVAL);
 	put_file(src, "00000000000000000001.spool", "", 0);
 	CU_ASSERT_EQUAL(spool_mirror_dir(src, dst, NULL, NULL), 0);
 	remove_all(top);
@@ -1266,6 +1329,8 @@ SG_TESTS("mirror", TEST(every_split_point_gives_the_same_mirror),
 	 TEST(a_failed_sync_is_returned_and_not_tried_again),
 	 TEST(a_failed_sync_of_the_directory_is_returned), TEST(a_full_disk_leaves_a_whole_mirror),
 	 TEST(a_stream_divided_in_another_way_is_refused),
+	 TEST(what_a_full_disk_refused_is_not_called_durable),
+	 TEST(what_was_removed_from_a_mirror_is_not_called_durable),
 	 TEST(a_write_that_fails_before_a_gap_is_told_instead_of_it),
 	 TEST(a_long_segment_is_synced_on_the_way), TEST(a_segment_that_goes_away_is_passed_over),
 	 TEST(a_directory_is_no_mirror_of_itself),

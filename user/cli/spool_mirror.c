@@ -111,6 +111,9 @@ int spool_do_mirror(const struct cli_args *a)
 			      "--format: an audit spool cannot be mirrored");
 	if (rc)
 		return rc;
+	if (strcmp(a->argv[0], "-") != 0 && sg_mirror_is_source(a->argv[0], a->argv[1]))
+		return cli_fail(CLI_USAGE, NULL, "%s: a directory is no mirror of itself",
+				cli_clean(clean, sizeof(clean), a->argv[1]));
 	config.flags = trim ? SPOOL_MIRROR_TRIM : 0;
 	err = spool_mirror_open(&m, a->argv[1], &config);
 	if (err == -EBADMSG)

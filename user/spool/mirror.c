@@ -59,7 +59,9 @@ static void tell_durable(struct spool_mirror *m)
 			       (mode_t)m->config.mode);
 	if (m->durable_fd < 0)
 		return;
-	sg_durable_write(bytes, sg_frame_seed(m->header.id), m->next - 1, m->next - 1);
+	/* Not m->next: what could not be written is counted there. */
+	sg_durable_write(bytes, sg_frame_seed(m->header.id), m->progress.durable_seq,
+			 m->progress.durable_seq);
 	(void)sg_pwrite_all(m->durable_fd, bytes, sizeof(bytes), 0);
 }
 
@@ -200,6 +202,8 @@ static int native_header(struct spool_mirror *m, const struct sg_piece *piece)
 	if (m->numbered && h->first_seq < m->next)
 		return divided(m);
 	m->header = *h;
+	if (m->fd < 0)
+		tell_durable(m);
 	m->next = h->first_seq;
 	m->numbered = true;
 	return begin_segment(m, h->first_seq, piece->data, piece->bytes);
@@ -486,6 +490,9 @@ static int start(struct spool_mirror *m, const char *dir, const struct spool_mir
 		return err;
 	sg_stream_init(&m->in, m->format, m->config.flags & SPOOL_MIRROR_TRIM);
 	m->progress.written_seq = m->progress.durable_seq = m->numbered ? m->next - 1 : 0;
+	/* Who mends a mirror takes files away, of which the last one told. */
+	if (m->fd >= 0)
+		tell_durable(m);
 	return 0;
 }
 

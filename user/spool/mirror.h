@@ -65,6 +65,10 @@ int sg_mirror_resume(struct spool_mirror *m);
 int sg_mirror_fail(struct spool_mirror *m, int error, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Is src the directory `dir`? To be asked before the mirror is opened, which cuts a torn tail: there it may be what the
+ * source's writer is about to complete. */
+bool sg_mirror_is_source(const char *src, const char *dir);
+
 /*
  * Feed the segments of the directory src to the mirror, from where it ends. `progress` (may be NULL) is told how
  * many bytes were read of how many. Then call spool_mirror_finish(). Errors as spool_mirror_write(), and those of

@@ -13,6 +13,14 @@
 
 #define READ_BYTES 262144u
 
+bool sg_mirror_is_source(const char *src, const char *dir)
+{
+	struct stat x, y;
+
+	return stat(src, &x) == 0 && stat(dir, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
 static bool same_directory(int a, int b)
 {
 	struct stat x, y;
@@ -144,8 +152,11 @@ int spool_mirror_dir(const char *src, const char *dir, const struct spool_mirror
 		     struct spool_mirror_progress *result)
 {
 	struct spool_mirror *m;
-	int err = spool_mirror_open(&m, dir, config), ended;
+	int err, ended;
 
+	if (sg_mirror_is_source(src, dir))
+		return -EINVAL;
+	err = spool_mirror_open(&m, dir, config);
 	if (err)
 		return err;
 	err = sg_mirror_feed_dir(m, src, NULL, NULL);
