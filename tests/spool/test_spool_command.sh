@@ -160,8 +160,9 @@ test_recover_mends_and_keeps_what_it_takes_out() {
 	cmp "$(segment A)" "$(segment B)"
 	gives 1 "$SG" spool recover A; grep -q '^torn .*kept as quarantine/' out
 	compgen -G 'A/quarantine/*' >/dev/null
-	gives 0 "$SG" spool verify A; grep -q '29 records' out
-	gives 0 "$SG" spool recover A
+	gives 1 "$SG" spool verify A; grep -q '29 records' out; eq "$(cut -d' ' -f1 out | head -n -1)" gap "what is left to tell"
+	gives 1 "$SG" spool recover A
+	seq 1 | gives 0 "$SG" spool append A; grep -q 'appended 1 record, 31 to 31' out
 }
 test_raw_through_a_pipe_gives_an_identical_mirror() {
 	seq 5000 | "$SG" spool append A --segment-bytes 16KiB >/dev/null
@@ -302,5 +303,26 @@ test_output_that_does_not_arrive_is_an_error() {
 	done
 	rc=0; "$SG" spool cat A --consumer c --ack >/dev/full 2>err || rc=$?; eq $rc 4
 	gives 0 "$SG" -j spool info A; json '[.consumers[].acked] == [0]' out
+}
+test_following_without_inotify_is_an_error_and_no_silence() {
+	fill A 3
+	unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_inotify_instances' 2>/dev/null || skip "needs a user namespace"
+	gives 4 timeout 10 unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_inotify_instances; exec "$@"' sh "$SG" spool cat A --follow
+	says 'Too many open files'; eq "$(wc -l <out)" 3
+}
+test_what_was_acknowledged_may_be_acknowledged_again() {
+	fill A 5
+	gives 0 "$SG" spool ack A --consumer c --seq 5
+	gives 0 "$SG" spool ack A --consumer c --seq 5
+	gives 0 "$SG" spool ack A --consumer c --seq 3
+	gives 0 "$SG" -j spool info A; json '[.consumers[].acked] == [5]' out
+	gives 4 "$SG" spool ack A --consumer c --seq 6; says 'record 6 is not there, or not durable'
+}
+test_a_directory_mirrored_onto_itself_is_left_as_it_is() {
+	fill A 3; printf torn >>"$(segment A)"; cp -r A B
+	for s in A ./A "$PWD/B/../A"; do gives 2 "$SG" spool mirror A "$s"; says 'no mirror of itself'; done
+	diff -r A B
+	gives 0 "$SG" spool convert A L --to-format commitlog; printf 'in flight' >>"$(ls L/*)"; cp -r L M
+	gives 2 "$SG" spool mirror L L; diff -r L M
 }
 tap_main

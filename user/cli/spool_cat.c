@@ -124,14 +124,20 @@ static int next(struct cat *c, struct spool_record *r)
 }
 
 /* Nothing at hand. Returns an exit code; *more: go on. */
-static int wait_for_more(struct cat *c, bool *more)
+static int wait_for_more(struct cat *c, const char *dir, bool *more)
 {
-	int rc = settle(c);
+	int rc = settle(c), fd;
+	char clean[512];
 
 	*more = false;
 	if (rc || !c->follow)
 		return rc;
-	c->sig = spool_signals_wait(&c->signals, spool_reader_fd(c->reader), -1);
+	/* poll(2) would pass over what is no descriptor, and nothing ever wake us. */
+	fd = spool_reader_fd(c->reader);
+	if (fd < 0)
+		return cli_fail(cli_exit_of(fd), NULL, "%s: waiting for more: %s",
+				cli_clean(clean, sizeof(clean), dir), strerror(-fd));
+	c->sig = spool_signals_wait(&c->signals, fd, -1);
 	*more = c->sig == 0;
 	return CLI_OK;
 }
@@ -146,7 +152,7 @@ static int print_all(struct cat *c, const char *dir)
 	while (!rc && more) {
 		err = next(c, &r);
 		if (err == -EAGAIN || err == -ENODATA) {
-			rc = wait_for_more(c, &more);
+			rc = wait_for_more(c, dir, &more);
 			continue;
 		}
 		if (err) {
@@ -280,8 +286,10 @@ int spool_do_cat(const struct cli_args *a)
 static int acknowledge(struct spool_reader *reader, uint64_t seq, const char *dir)
 {
 	struct spool_record r;
-	int err = spool_reader_next(reader, &r, 0);
+	int err = spool_reader_ack(reader, seq); /* what was acknowledged before stays so */
 
+	if (err == -ERANGE)
+		err = spool_reader_next(reader, &r, 0);
 	if (!err)
 		err = spool_reader_ack(reader, seq);
 	if (err == -EAGAIN || err == -ERANGE)
