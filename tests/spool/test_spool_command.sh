@@ -325,4 +325,24 @@ test_a_directory_mirrored_onto_itself_is_left_as_it_is() {
 	gives 0 "$SG" spool convert A L --to-format commitlog; printf 'in flight' >>"$(ls L/*)"; cp -r L M
 	gives 2 "$SG" spool mirror L L; diff -r L M
 }
+# What is opened next would be standard output or error, and what is printed go into it.
+test_closed_standard_descriptors_write_into_no_file_of_a_spool() {
+	fill A 5; gives 0 "$SG" spool mirror A M; fill A 3; printf torn >>"$(segment A)"
+	rc=0; "$SG" spool mirror A M <&- >&- 2>&- || rc=$?; eq $rc 1
+	gives 0 "$SG" spool cat M; eq "$(wc -l <out)" 8
+	rc=0; "$SG" spool append M <&- >&- 2>&- || rc=$?; eq $rc 4
+	rc=0; "$SG" spool recover M <&- >&- 2>&- || rc=$?; eq $rc 4
+	gives 0 "$SG" spool verify M; [ ! -s M/lock ] || fail "in lock: $(cat M/lock)"
+	gives 4 "$SG" spool append A <&-; says 'standard input'
+	rc=0; "$SG" spool cat M >&- 2>err || rc=$?; eq $rc 4; says 'standard output'
+}
+test_a_fifo_in_a_spool_hangs_nothing() {
+	for f in 00000000000000000002.spool lock durable cursor-c 00000000000000000001.index; do
+		rm -rf A; fill A 3; rm -f "A/$f"; mkfifo "A/$f"
+		for c in 'cat A' 'cat A --raw' 'cat A --consumer c' 'info A' 'verify A' 'mirror A B' 'append A' 'recover A'; do
+			rm -rf B; rc=0; timeout 5 "$SG" spool $c </dev/null >out 2>err || rc=$?
+			[ $rc != 124 ] || fail "$c with the FIFO $f hangs"
+		done
+	done
+}
 tap_main

@@ -181,7 +181,8 @@ int sg_dir_lock(int dirfd, uint32_t mode)
 
 bool sg_dir_locked(int dirfd)
 {
-	int fd = openat(dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* A FIFO of that name must not hang us. */
+	int fd = openat(dirfd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	bool locked;
 
 	if (fd < 0)

@@ -38,7 +38,7 @@ static int open_segment(const struct spool *s, uint64_t number, int flags)
 	int fd;
 
 	name_of(name, number);
-	fd = openat(s->dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(s->dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
 

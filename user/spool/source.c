@@ -22,7 +22,8 @@ static int open_segment(const struct sg_source *s, size_t at)
 	int fd;
 
 	sg_dir_name(name, s->list.v[at], suffix(s->format));
-	fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* A FIFO of that name must not hang us. */
+	fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -75,7 +76,7 @@ static uint64_t read_durable(const struct sg_source *s, uint32_t seed)
 {
 	uint8_t bytes[SG_DURABLE_BYTES];
 	uint64_t durable = 0, appended;
-	int i, fd = openat(s->dirfd, "durable", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int i, fd = openat(s->dirfd, "durable", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	size_t got;
 
 	for (i = 0; fd >= 0 && i < DURABLE_TRIES; i++)
