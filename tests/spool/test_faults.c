@@ -245,15 +245,16 @@ static bool append_more(const char *dir, struct run *r)
 	return spool_close(s) == 0 && ok;
 }
 
-/* A hint that found no room is nobody's loss; a short or interrupted call was made good by the next one. */
-static bool may_be_silent(void)
+/* A hint that found no room is nobody's loss, nor are zeros ahead; a short or interrupted call was made good by the next one. */
+static bool may_be_silent(const struct run *r)
 {
 	bool hint = strstr(fault.name, SG_INDEX) || strstr(fault.name, "/durable");
 
 	if (!fault.hit || fault.error == CALL_SHORT)
 		return true;
 	if (fault.error == ENOSPC)
-		return hint;
+		return hint ||
+		       (r->config->prealloc == SPOOL_PREALLOC_WRITTEN && fault.kind == CALL_PWRITE);
 	return fault.error == EINTR && !fault.forever &&
 	       (fault.kind == CALL_PWRITEV || fault.kind == CALL_PWRITE ||
 		fault.kind == CALL_FDATASYNC);
@@ -273,7 +274,7 @@ static void check(const char *dir, struct run *r)
 	v->writable = append_more(dir, r);
 	v->w = walk_spool(dir, see, v);
 	v->missing = count_missing(r, v);
-	v->told = r->errors || may_be_silent();
+	v->told = r->errors || may_be_silent(r);
 	held = v->writable && v->told && !v->invented && !v->missing && !v->w.err &&
 	       !v->w.damaged && !v->w.torn;
 	if (!held)

@@ -6,8 +6,9 @@
 #include "tap.h"
 #include "walk.h"
 
-static int faults[2]; /* of the next two pwritev */
-static int cut_fault; /* of the next ftruncate */
+static int faults[2];	/* of the next two pwritev */
+static int cut_fault;	/* of the next ftruncate */
+static int zeros_fault; /* of every pwrite */
 
 static int call_before(const struct call *c)
 {
@@ -18,6 +19,8 @@ static int call_before(const struct call *c)
 		faults[0] = faults[1];
 		faults[1] = 0;
 	}
+	if (c->kind == CALL_PWRITE)
+		fault = zeros_fault;
 	if (c->kind == CALL_FTRUNCATE) {
 		fault = cut_fault;
 		cut_fault = 0;
@@ -121,6 +124,29 @@ static void test_what_could_not_be_cut_back_is_cut_before_the_next_append(void)
 	CU_ASSERT_EQUAL(seq, 2);
 	CU_ASSERT_EQUAL(spool_close(s), 0);
 	check_holds(&d, 1, 2);
+	dir_end(&d);
+}
+
+/* The zeros are only there to make syncs cheap. */
+static void test_a_record_that_fits_is_taken_where_zeros_ahead_of_it_do_not_fit(void)
+{
+	struct spool_config c = SPOOL_CONFIG_INIT;
+	struct dir d = dir_begin();
+	struct spool *s;
+
+	c.prealloc = SPOOL_PREALLOC_WRITTEN;
+	c.sync = SPOOL_SYNC_NONE;
+	s = open_spool(&d, &c);
+	zeros_fault = ENOSPC;
+	CU_ASSERT_EQUAL(spool_append(s, "record", 6, NULL), 0);
+	zeros_fault = EDQUOT;
+	CU_ASSERT_EQUAL(spool_append(s, "record", 6, NULL), 0);
+	zeros_fault = 0;
+	CU_ASSERT_TRUE(status_of(s).bytes < 4096);
+	CU_ASSERT_EQUAL(spool_append(s, "record", 6, NULL), 0);
+	CU_ASSERT_TRUE(status_of(s).bytes > 4096);
+	CU_ASSERT_EQUAL(spool_close(s), 0);
+	check_holds(&d, 1, 3);
 	dir_end(&d);
 }
 
@@ -232,5 +258,6 @@ static void test_room_that_a_reader_makes_is_used(void)
 
 SG_TESTS("full", TEST(test_a_full_disk_in_the_middle_of_a_frame_leaves_a_valid_spool),
 	 TEST(test_what_could_not_be_cut_back_is_cut_before_the_next_append),
+	 TEST(test_a_record_that_fits_is_taken_where_zeros_ahead_of_it_do_not_fit),
 	 TEST(test_max_bytes_bounds_all_files_over_reopening), TEST(test_other_files_count),
 	 TEST(test_room_that_a_reader_makes_is_used))

@@ -301,6 +301,13 @@ static int zeros_ahead(const struct sg_tail *t, uint64_t bytes, uint64_t to)
 	return 0;
 }
 
+/* They are only wanted: what they took is given back, and the frame may find space. */
+static int without_zeros(const struct sg_tail *t, uint64_t bytes, uint64_t *size)
+{
+	*size = t->end + bytes > t->size ? t->end + bytes : t->size;
+	return ftruncate(t->fd, (off_t)t->size) != 0 ? -errno : 0;
+}
+
 /* How far the file shall go so that it holds `bytes` more: with zeros ahead, where they are written. */
 static uint64_t grown(const struct spool *s, const struct sg_tail *t, uint64_t bytes)
 {
@@ -361,6 +368,8 @@ int sg_tail_append(struct spool *s, const struct iovec *iov, int iovcnt, uint64_
 	size = grown(s, t, bytes);
 	if (size > t->size)
 		err = zeros_ahead(t, bytes, size);
+	if (sg_no_space(err))
+		err = without_zeros(t, bytes, &size);
 	if (!err)
 		err = write_frame(t, header, iov, iovcnt, bytes);
 	if (err)
