@@ -529,6 +529,24 @@ static void test_a_record_larger_than_the_bound_is_synced_before_its_append_retu
 	dir_end(&d);
 }
 
+static void test_of_records_larger_than_the_bound_only_one_is_at_risk(void)
+{
+	struct spool_config c = SPOOL_CONFIG_INIT;
+	struct dir d = dir_begin();
+	struct spool *s;
+
+	c.batch_bytes = 100;
+	c.batch_delay_ns = HOUR_NS;
+	s = open_spool(&d, &c);
+	history_begin();
+	SET(spool, s);
+	SET(until_all_wait, true); /* the others have time to come along */
+	run_appenders(s, 4, 3, 200);
+	close_spool(s, 0);
+	CU_ASSERT_EQUAL(h.most_records, 1);
+	dir_end(&d);
+}
+
 /* ---- errors ---- */
 
 static void test_with_fail_a_failed_sync_is_final(void)
@@ -753,6 +771,7 @@ SG_TESTS("commit", TEST(test_with_abort_a_failed_sync_aborts), /* first: it fork
 	 TEST(test_a_batch_is_synced_when_its_bound_or_its_time_is_reached_and_not_before),
 	 TEST(test_nothing_is_admitted_while_the_oldest_at_risk_is_past_its_time),
 	 TEST(test_a_record_larger_than_the_bound_is_synced_before_its_append_returns),
+	 TEST(test_of_records_larger_than_the_bound_only_one_is_at_risk),
 	 TEST(test_with_fail_a_failed_sync_is_final),
 	 TEST(test_a_sync_for_which_the_disk_has_no_space_is_as_final),
 	 TEST(test_an_appender_that_waits_for_room_learns_of_the_failure),

@@ -11,6 +11,7 @@ struct entry {
 	uint64_t bytes;
 	bool kick;	  /* the flusher has to be woken when it is done */
 	bool inline_sync; /* to be synced before it returns */
+	bool alone;	  /* it holds the lock of that name */
 };
 
 static bool bounded(const struct spool *s)
@@ -28,9 +29,11 @@ static void wait_for_room(struct spool *s, uint32_t seen, struct sg_news *news)
 		sg_wait(s, seen, SPOOL_NO_DEADLINE);
 }
 
-/* Larger than the bound: alone at risk, and synced before it returns. */
+/* Larger than the bound: the only such one at risk, and synced before it returns. */
 static int admit_alone(struct spool *s, struct entry *e, struct sg_news *news)
 {
+	pthread_mutex_lock(&s->alone);
+	e->alone = true;
 	if (sg_unsettled(s) && sg_sync(s, news) && sg_latched(s))
 		return sg_latched(s);
 	sg_ledger_reserve_unbounded(&s->ledger, e->bytes, sg_now_ns());
@@ -72,13 +75,11 @@ static void leave(struct spool *s, const struct entry *e, int err)
 		sg_ledger_kick(&s->ledger);
 }
 
-static int append(struct spool *s, const struct iovec *iov, int iovcnt, struct entry *e,
-		  uint64_t *seq, struct sg_news *news)
+static int write_and_sync(struct spool *s, const struct iovec *iov, int iovcnt, struct entry *e,
+			  uint64_t *seq, struct sg_news *news)
 {
-	int err = admit(s, e, news);
+	int err;
 
-	if (err)
-		return err;
 	pthread_mutex_lock(&s->append);
 	err = sg_tail_append(s, iov, iovcnt, e->bytes, seq, news);
 	pthread_mutex_unlock(&s->append);
@@ -89,6 +90,18 @@ static int append(struct spool *s, const struct iovec *iov, int iovcnt, struct e
 	if (!sg_settled(s, *seq))
 		err = sg_sync(s, news);
 	return sg_lost(s, *seq) ? sg_lost_told(s, *seq) : err;
+}
+
+static int append(struct spool *s, const struct iovec *iov, int iovcnt, struct entry *e,
+		  uint64_t *seq, struct sg_news *news)
+{
+	int err = admit(s, e, news);
+
+	if (!err)
+		err = write_and_sync(s, iov, iovcnt, e, seq, news);
+	if (e->alone)
+		pthread_mutex_unlock(&s->alone);
+	return err;
 }
 
 /* -EMSGSIZE also for lengths whose sum would wrap. */

@@ -81,6 +81,7 @@ static struct spool *blank_spool(void)
 	if (!s)
 		return NULL;
 	s->dirfd = s->lockfd = s->durable_fd = -1;
+	pthread_mutex_init(&s->alone, NULL);
 	pthread_mutex_init(&s->append, NULL);
 	pthread_mutex_init(&s->state, NULL);
 	s->group.window.shared = 1;
@@ -97,6 +98,7 @@ static void free_spool(struct spool *s)
 		close(s->lockfd);
 	if (s->dirfd >= 0)
 		close(s->dirfd);
+	pthread_mutex_destroy(&s->alone);
 	pthread_mutex_destroy(&s->append);
 	pthread_mutex_destroy(&s->state);
 	free(s);

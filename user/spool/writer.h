@@ -66,6 +66,8 @@ struct spool {
 	uint32_t seed;
 	uint64_t cut_bytes;
 
+	pthread_mutex_t
+		alone; /* held over an append that is larger than the bound; before the others */
 	pthread_mutex_t append;
 	uint64_t bytes; /* of the directory, as last counted, with our own growth; under `append` */
 
