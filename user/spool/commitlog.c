@@ -83,7 +83,8 @@ enum sg_frame_verdict sg_commit_header_read(const void *in, unsigned int version
 		return bad(why, "length above 67108864");
 	if (c->offset < expect->min_offset || c->offset > expect->max_offset)
 		return bad(why, "transaction offset");
-	if (c->offset + c->n < c->offset)
+	/* The number that comes next must be one. */
+	if (c->offset >= UINT64_MAX - c->n)
 		return bad(why, "transaction offset above the greatest number");
 	if (version && c->epoch < expect->min_epoch)
 		return bad(why, "epoch below that of the commit before");

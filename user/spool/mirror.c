@@ -489,7 +489,8 @@ static int start(struct spool_mirror *m, const char *dir, const struct spool_mir
 	if (err)
 		return err;
 	sg_stream_init(&m->in, m->format, m->config.flags & SPOOL_MIRROR_TRIM);
-	m->progress.written_seq = m->progress.durable_seq = m->numbered ? m->next - 1 : 0;
+	m->progress.written_seq = m->progress.durable_seq =
+		m->numbered && !m->empty ? m->next - 1 : 0;
 	/* Who mends a mirror takes files away, of which the last one told. */
 	if (m->fd >= 0)
 		tell_durable(m);

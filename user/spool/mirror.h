@@ -27,6 +27,7 @@ struct spool_mirror {
 	uint64_t next;			 /* its next record */
 	uint64_t last_first, last_at;	 /* its last frame: number of the first record, offset */
 	uint32_t last_crc;
+	bool empty; /* found with a header, and no record in it */
 	bool last_known;       /* these three are set */
 	uint64_t epoch;	       /* of that */
 	struct sg_index index; /* native: of the last segment */

@@ -223,8 +223,10 @@ int sg_mirror_resume(struct spool_mirror *m)
 		list = &logs;
 	for (i = list->n; !err && i > 0; i--) {
 		err = resume_at(m, list->v[i - 1]);
-		if (err != -ENODATA)
+		if (err != -ENODATA) {
+			m->empty = !err && i == 1 && !m->last_known;
 			break;
+		}
 		err = 0;
 	}
 	sg_numbers_free(&native);
