@@ -7,7 +7,8 @@
 
 #include "spool/bytes.h"
 
-#define SCAN_BYTES 65536u /* gathered at once while looking behind what is bad */
+#define SCAN_BYTES 65536u	    /* gathered at once while looking behind what is bad */
+#define NUMBER_MAX (UINT64_MAX - 1) /* what is expected next must be a number */
 
 /* What is at a point of the stream: a kind of piece, or one of these. */
 enum { SHORT = -1, BAD = -2 };
@@ -113,7 +114,7 @@ static int native_piece(struct sg_stream *s, const uint8_t *p, uint64_t have, bo
 	if (s->zeros_follow)
 		kind = bad(s, "neither zeros nor a segment behind zeros");
 	else if (s->in_segment)
-		kind = native_frame(s, p, have, 1, UINT64_MAX, end, piece);
+		kind = native_frame(s, p, have, 1, NUMBER_MAX, end, piece);
 	if (kind != BAD)
 		return kind;
 	/* A header whose first copy is damaged, in the magic too? */
@@ -135,7 +136,7 @@ static int native_behind(struct sg_stream *s, const uint8_t *p, uint64_t have, b
 	}
 	if (!s->in_segment)
 		return have < SG_MAGIC_BYTES && !end ? need(s, SG_MAGIC_BYTES) : BAD;
-	return native_frame(s, p, have, s->next, UINT64_MAX, end, piece);
+	return native_frame(s, p, have, s->next, NUMBER_MAX, end, piece);
 }
 
 /* ---- commit log: the number of a transaction is its offset plus 1 ---- */
