@@ -183,7 +183,7 @@ int sg_cursor_open(struct sg_cursor_file *c, int dirfd, const char *name,
 void sg_cursor_close(struct sg_cursor_file *c)
 {
 	if (c->fd >= 0)
-		close(c->fd);
+		sg_dir_unlock(c->fd);
 	c->fd = -1;
 }
 

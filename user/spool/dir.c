@@ -179,6 +179,12 @@ int sg_dir_lock(int dirfd, uint32_t mode)
 	return err;
 }
 
+void sg_dir_unlock(int lock)
+{
+	flock(lock, LOCK_UN);
+	close(lock);
+}
+
 bool sg_dir_locked(int dirfd)
 {
 	/* A FIFO of that name must not hang us. */
@@ -188,7 +194,7 @@ bool sg_dir_locked(int dirfd)
 	if (fd < 0)
 		return false;
 	locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-	close(fd);
+	sg_dir_unlock(fd);
 	return locked;
 }
 

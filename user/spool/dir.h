@@ -29,6 +29,9 @@ int sg_dir_open(const char *path);
 /* Take the writer's lock: a descriptor that holds it until it is closed, or -EBUSY. Made with `mode` if missing. */
 int sg_dir_lock(int dirfd, uint32_t mode);
 
+/* Give an flock back and close its descriptor. Closing alone would leave it to a child that was forked meanwhile. */
+void sg_dir_unlock(int lock);
+
 /* Does somebody hold it? A moment's truth. Never creates it, and never refuses it to anybody. */
 bool sg_dir_locked(int dirfd);
 

@@ -586,6 +586,6 @@ int sg_foreign_recover(int dirfd, enum spool_format format, const struct spool_c
 	if (!err)
 		err = recover_locked(&j);
 	if (lock >= 0)
-		close(lock);
+		sg_dir_unlock(lock);
 	return result(&j, err, summary);
 }

@@ -519,8 +519,7 @@ int spool_mirror_open(struct spool_mirror **mirror, const char *dir,
 
 int spool_mirror_close(struct spool_mirror *m)
 {
-	const int fds[] = { m ? m->fd : -1, m ? m->durable_fd : -1, m ? m->lock : -1,
-			    m ? m->dirfd : -1 };
+	const int fds[] = { m ? m->fd : -1, m ? m->durable_fd : -1, m ? m->dirfd : -1 };
 	size_t i;
 
 	if (!m)
@@ -528,6 +527,9 @@ int spool_mirror_close(struct spool_mirror *m)
 	for (i = 0; i < sizeof(fds) / sizeof(*fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	/* Last: whoever gets the lock finds everything done. */
+	if (m->lock >= 0)
+		sg_dir_unlock(m->lock);
 	sg_stream_free(&m->in);
 	sg_index_free(&m->index);
 	free(m);

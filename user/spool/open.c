@@ -95,7 +95,7 @@ static void free_spool(struct spool *s)
 		close(s->durable_fd);
 	/* Last: whoever gets the lock finds everything done. */
 	if (s->lockfd >= 0)
-		close(s->lockfd);
+		sg_dir_unlock(s->lockfd);
 	if (s->dirfd >= 0)
 		close(s->dirfd);
 	pthread_mutex_destroy(&s->alone);

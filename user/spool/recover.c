@@ -385,7 +385,7 @@ static int mend(struct sg_check *c)
 	/* `durable` stays as it is: the numbers up to it never come again, also if their records are lost. */
 	if (!err)
 		err = c->index_error;
-	close(lock);
+	sg_dir_unlock(lock);
 	return err;
 }
 
