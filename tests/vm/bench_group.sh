@@ -8,13 +8,13 @@
 # PAIRS (3) interleaved pairs, in turns bare and group first, of MS (20000) milliseconds each; THREADS, FILE_SYSTEMS.
 # The marks are those of the design; a machine that is not idle moves a ratio by 10 %.
 #
-# Two things would be measured instead of group, and are kept out. dm-delay counts in timer ticks of 4 ms, and a
-# program in step with them loses a whole tick, or none, by a few microseconds: so each thread pauses for up to one
-# tick (PAUSE_US) before a record. And the first trial of both sides takes a second: so a run is long.
+# Read a ratio with care: dm-delay counts in timer ticks of 4 ms, and a
+# program in step with them loses a whole tick, or none, by a few microseconds: a pause of up to one
+# tick (PAUSE_US=4000) before a record shows how much of a ratio that is. The first trial of both sides takes a second.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$TOP/tests/vm/guard.sh"
 # limit: 880 s
-PAIRS=${PAIRS:-3} MS=${MS:-20000} PAUSE_US=${PAUSE_US:-4000} THREADS=${THREADS:-1 4 16 64} FILE_SYSTEMS=${FILE_SYSTEMS:-ext4 xfs}
+PAIRS=${PAIRS:-3} MS=${MS:-20000} PAUSE_US=${PAUSE_US:-0} THREADS=${THREADS:-1 4 16 64} FILE_SYSTEMS=${FILE_SYSTEMS:-ext4 xfs}
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
